@@ -1,0 +1,78 @@
+//! A plan's bytes: `header length u32 | header | a blob for each shard`.
+//!
+//! The header is a [`Plan`] message whose index says where each shard's blob stands, counted from the header's end:
+//! a keeper reads the header and its own range, however large the plan. The plan's id covers all bytes.
+
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+use prost::Message;
+
+use crate::error::DecodeError;
+use crate::hash::{Domain, Hash};
+use crate::records::{Plan, PlanShard, ShardSlice, Versioned};
+use crate::wire;
+
+/// Most bytes of a plan's header.
+pub const MAX_HEADER: u32 = 1 << 24;
+/// Bytes of the header's length.
+pub const LENGTH_BYTES: usize = 4;
+
+/// The plan's bytes. The index is made here; `format` is set to 1.
+pub fn encode(mut plan: Plan, shards: &[PlanShard]) -> Bytes {
+    plan.format = 1;
+    plan.shard_index = Vec::with_capacity(shards.len());
+    let mut offset = 0;
+    for shard in shards {
+        let length = shard.encoded_len() as u64;
+        let members = shard.datums.iter().flat_map(|datum| &datum.members);
+        let bytes = members.fold(0_u64, |sum, member| sum.saturating_add(member.bytes));
+        plan.shard_index.push(ShardSlice { offset, length, datums: shard.datums.len() as u64, bytes });
+        offset += length;
+    }
+    let header = plan.encode_to_vec();
+    let mut out = BytesMut::new();
+    out.extend_from_slice(&crate::codec::length_u32(header.len()));
+    out.extend_from_slice(&header);
+    for shard in shards {
+        shard.encode(&mut out).expect("a BytesMut grows");
+    }
+    out.freeze()
+}
+
+/// The plan's id, over all its bytes.
+pub fn id(bytes: &[u8]) -> Hash {
+    Domain::Plan.hash(bytes)
+}
+
+/// Where the header stands, from the first four bytes of a plan. Its end is where the shards' offsets count from.
+pub fn header_range(start: &[u8]) -> Result<Range<u64>, DecodeError> {
+    let length = crate::codec::Reader::new(start, "plan").u32()?;
+    if length > MAX_HEADER {
+        return Err(DecodeError::TooLong { what: "plan header", length: length.into(), max: MAX_HEADER.into() });
+    }
+    let start = LENGTH_BYTES as u64;
+    Ok(start..start + u64::from(length))
+}
+
+/// Reads the header from its bytes, those of [`header_range`].
+pub fn decode_header(bytes: &[u8]) -> Result<Plan, DecodeError> {
+    let plan = Plan::from_bytes(bytes)?;
+    plan.job_uid()?;
+    plan.spec_digest()?;
+    Ok(plan)
+}
+
+/// Where a shard's blob stands in a plan whose header ends at `header_end`.
+pub fn shard_range(plan: &Plan, header_end: u64, shard: u32) -> Result<Range<u64>, DecodeError> {
+    let slice = plan.shard_index.get(shard as usize);
+    let slice = slice.ok_or_else(|| DecodeError::invalid("plan", format!("it has no shard {shard}")))?;
+    let start = header_end.checked_add(slice.offset);
+    let range = start.and_then(|start| Some(start..start.checked_add(slice.length)?));
+    range.ok_or_else(|| DecodeError::invalid("plan", format!("shard {shard} ends beyond 2^64")))
+}
+
+/// Reads a shard's blob.
+pub fn decode_shard(bytes: &[u8]) -> Result<PlanShard, DecodeError> {
+    wire::message(bytes, "plan shard")
+}
