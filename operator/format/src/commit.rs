@@ -447,12 +447,12 @@ impl CommitRecord {
 impl RootPlacement {
     /// Where the root lies.
     pub fn new(kind: &MapKind, at: &Location) -> Self {
-        Self { kind: kind.as_str().to_owned(), at: at.encode() }
+        Self { kind: kind.as_str().to_owned(), at: at.to_vec() }
     }
 
     /// Where the root lies.
     pub fn at(&self) -> Result<Location, DecodeError> {
-        Location::decode(&self.at)
+        Location::from_slice(&self.at)
     }
 }
 

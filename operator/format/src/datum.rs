@@ -188,20 +188,16 @@ pub fn datum_hash(spec_digest: &Hash, members: &[Member]) -> Result<Hash, Decode
 
 fn put_hash_member(out: &mut Vec<u8>, member: &Member) {
     put_string(out, &member.mount);
-    match &member.found {
-        Some(found) => {
-            put_string(out, &found.key_path());
-            out.push(found.kind.into());
-            out.extend_from_slice(found.id.as_bytes());
-            put_option(out, found.join_key.as_deref(), put_string);
-        }
-        None => {
-            out.extend_from_slice(&u32::MAX.to_le_bytes());
-            out.push(0);
-            out.extend_from_slice(Hash::ZERO.as_bytes());
-            put_option(out, None, put_string);
-        }
-    }
+    let Some(found) = &member.found else {
+        out.extend_from_slice(&u32::MAX.to_le_bytes());
+        out.push(0);
+        out.extend_from_slice(Hash::ZERO.as_bytes());
+        return put_option(out, None, put_string);
+    };
+    put_string(out, &found.key_path());
+    out.push(found.kind.into());
+    out.extend_from_slice(found.id.as_bytes());
+    put_option(out, found.join_key.as_deref(), put_string);
 }
 
 /// How a datum in `datums` ended.

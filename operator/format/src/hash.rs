@@ -99,7 +99,7 @@ impl<'de> serde::Deserialize<'de> for Hash {
     }
 }
 
-/// What a hash is of: the H_x of the format, each with the context `varve v1 x`.
+/// What a hash is of: the `H_x` of the format, each with the context `varve v1 x`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Domain {
     /// Up to four rows of a node.

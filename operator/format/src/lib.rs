@@ -27,7 +27,7 @@ pub use cutter::Cutter;
 pub use datum::{DatumKey, DatumRow, DatumState, Found, Member, datum_hash, sort_members};
 pub use error::{DecodeError, Error, MapError, NameError, escape};
 pub use hash::{Domain, Hash};
-pub use location::{Location, PackRange};
+pub use location::{Area, Form, Location, PackLocation};
 pub use name::{BranchName, CommitName, MapKind, RepoName, RepoPath};
 pub use node::{empty_map_id, node_id};
 pub use reflog::{Head, RecordAt};

@@ -51,7 +51,7 @@ pub fn check_rows(kind: &MapKind, level: u8, rows: &[Row]) -> Result<Totals, Map
     Ok(totals)
 }
 
-fn check_row(map: &MapKind, level: u8, row: &Row) -> Result<(), MapError> {
+pub(crate) fn check_row(map: &MapKind, level: u8, row: &Row) -> Result<(), MapError> {
     let shown = || escape(&row.key);
     if row.key.is_empty() || row.key.len() > MAX_KEY {
         return Err(MapError::KeyLength { shown: shown(), length: row.key.len(), max: MAX_KEY });
@@ -105,7 +105,7 @@ fn check_no_twins(rows: &[Row]) -> Result<(), MapError> {
     Ok(())
 }
 
-/// H_node(`1u32 | map kind: len u8, ASCII | level u8 | rows u32 | files u64 | bytes u64 | root[32]`).
+/// `H_node(1u32 | map kind: len u8, ASCII | level u8 | rows u32 | files u64 | bytes u64 | root[32])`.
 fn hash_node(kind: &MapKind, level: u8, rows: &[Row], totals: Totals) -> Hash {
     let kind_length = u8::try_from(kind.as_str().len()).expect("map kinds have at most 32 bytes");
     let mut hasher = Domain::Node.hasher();
@@ -140,8 +140,5 @@ pub fn rows_root(rows: &[Row]) -> Hash {
 
 fn pair(hashes: &[Hash]) -> Hash {
     let [left, right] = hashes else { return hashes[0] };
-    let mut hasher = Domain::Pair.hasher();
-    hasher.update(left.as_bytes());
-    hasher.update(right.as_bytes());
-    hasher.finalize().into()
+    Domain::Pair.hash(&[*left.as_bytes(), *right.as_bytes()].concat())
 }

@@ -19,16 +19,16 @@ pub const FRAME_HEAD_BYTES: usize = 9;
 /// Bytes that a frame takes beside its stored bytes.
 pub const FRAME_OVERHEAD: usize = FRAME_HEAD_BYTES + 8;
 /// Most stored or plain bytes of a frame.
-pub const MAX_FRAME: u32 = 1 << 20;
+pub const MAX_FRAME: usize = 1 << 20;
 /// Bytes of a pack's trailer.
 pub const TRAILER_BYTES: usize = 20;
 /// Most bytes of a footer.
-pub const MAX_FOOTER: u32 = 1 << 26;
+pub const MAX_FOOTER: usize = 1 << 26;
 
 const FORMAT: u32 = 1;
 const FOOTER_VERSION: u8 = 1;
 const FOOTER_FRAME_BYTES: usize = 9;
-const FOOTER_CHUNK_BYTES: usize = 52;
+const FOOTER_CHUNK_BYTES: usize = 40;
 
 /// `"VARVEPK1" | format u32 = 1 | cipher u8 | key id[16] | pack id[16]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +38,11 @@ pub struct Header {
 }
 
 impl Header {
+    /// The header of a pack without a cipher.
+    pub fn plain(pack: Uuid) -> Self {
+        Self { pack }
+    }
+
     /// The bytes that a pack begins with. Version 1 writes no cipher.
     pub fn encode(&self) -> [u8; HEADER_BYTES] {
         let mut out = [0; HEADER_BYTES];
@@ -48,7 +53,7 @@ impl Header {
     }
 
     /// Reads a header of exactly [`HEADER_BYTES`].
-    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+    pub fn parse(bytes: &[u8]) -> Result<Self, DecodeError> {
         let what = "pack header";
         let mut reader = Reader::new(bytes, what);
         if &reader.array::<8>()? != MAGIC {
@@ -97,39 +102,39 @@ pub struct FrameHead {
     /// How the bytes are stored.
     pub codec: Codec,
     /// Length of the stored bytes, 1 byte to 1 MiB.
-    pub stored: u32,
+    pub stored_bytes: u32,
     /// Length of the plain bytes, 1 byte to 1 MiB.
-    pub plain: u32,
+    pub plain_bytes: u32,
 }
 
 impl FrameHead {
     /// Reads the first nine bytes of a frame; more may follow.
-    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+    pub fn parse(bytes: &[u8]) -> Result<Self, DecodeError> {
         Self::read(&mut Reader::new(bytes, "frame"), "frame")
     }
 
     /// Bytes of the whole frame in its pack.
     pub fn frame_bytes(&self) -> usize {
-        self.stored as usize + FRAME_OVERHEAD
+        self.stored_bytes as usize + FRAME_OVERHEAD
     }
 
     fn read(reader: &mut Reader<'_>, what: &'static str) -> Result<Self, DecodeError> {
         let codec = Codec::decode(reader.u8()?, what)?;
-        let head = Self { codec, stored: reader.u32()?, plain: reader.u32()? };
+        let head = Self { codec, stored_bytes: reader.u32()?, plain_bytes: reader.u32()? };
         head.check(what)?;
         Ok(head)
     }
 
     fn check(&self, what: &'static str) -> Result<(), DecodeError> {
-        for length in [self.stored, self.plain] {
-            if length > MAX_FRAME {
-                return Err(DecodeError::TooLong { what, length: length.into(), max: MAX_FRAME.into() });
+        for length in [self.stored_bytes, self.plain_bytes] {
+            if length as usize > MAX_FRAME {
+                return Err(DecodeError::TooLong { what, length: length.into(), max: MAX_FRAME as u64 });
             }
             if length == 0 {
                 return Err(DecodeError::invalid(what, "it has no bytes"));
             }
         }
-        if self.codec == Codec::Raw && self.stored != self.plain {
+        if self.codec == Codec::Raw && self.stored_bytes != self.plain_bytes {
             return Err(DecodeError::invalid(what, "raw bytes must be stored at their plain length"));
         }
         Ok(())
@@ -137,55 +142,57 @@ impl FrameHead {
 
     fn encode(&self, out: &mut Vec<u8>) {
         out.push(self.codec as u8);
-        out.extend_from_slice(&self.stored.to_le_bytes());
-        out.extend_from_slice(&self.plain.to_le_bytes());
+        out.extend_from_slice(&self.stored_bytes.to_le_bytes());
+        out.extend_from_slice(&self.plain_bytes.to_le_bytes());
     }
 }
 
-/// A frame: its head and its stored bytes, which the caller decompresses to exactly `plain` bytes.
+/// A frame: its head and its stored bytes, which the caller decompresses to exactly `plain_bytes`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame<'a> {
     /// How the bytes are stored.
     pub codec: Codec,
     /// Length of the plain bytes.
-    pub plain: u32,
+    pub plain_bytes: u32,
     /// The stored bytes.
     pub stored: &'a [u8],
 }
 
 impl<'a> Frame<'a> {
+    /// What stands before its bytes.
+    pub fn head(&self) -> FrameHead {
+        let stored_bytes = u32::from_le_bytes(length_u32(self.stored.len()));
+        FrameHead { codec: self.codec, stored_bytes, plain_bytes: self.plain_bytes }
+    }
+
     /// Appends `codec | stored | plain | bytes | xxh3_64(pack id ‖ offset ‖ the frame so far)`, for the frame that begins
     /// at `offset` of its pack's object.
-    pub fn encode_into(&self, pack: Uuid, offset: u64, out: &mut Vec<u8>) -> Result<(), DecodeError> {
-        let too_long =
-            || DecodeError::TooLong { what: "frame", length: self.stored.len() as u64, max: MAX_FRAME.into() };
-        let stored = u32::try_from(self.stored.len()).map_err(|_| too_long())?;
-        let head = FrameHead { codec: self.codec, stored, plain: self.plain };
-        head.check("frame")?;
+    ///
+    /// # Panics
+    /// If a length is not 1 byte to 1 MiB, or a raw frame's two lengths differ: the writer cuts frames itself.
+    pub fn encode_into(&self, out: &mut Vec<u8>, pack: Uuid, offset: u64) {
+        let head = self.head();
+        if let Err(error) = head.check("frame") {
+            panic!("a frame to be written must be one that can be read: {error}");
+        }
         let start = out.len();
         head.encode(out);
         out.extend_from_slice(self.stored);
         let checksum = frame_checksum(pack, offset, &out[start..]);
         out.extend_from_slice(&checksum.to_le_bytes());
-        Ok(())
     }
 
-    /// Reads the frame that begins at `offset` of its pack's object, and checks it. Bytes behind it are left alone:
-    /// [`FrameHead::frame_bytes`] says where the next one begins.
-    pub fn decode(pack: Uuid, offset: u64, bytes: &'a [u8]) -> Result<Self, DecodeError> {
+    /// Reads the frame that begins at `offset` of its pack's object, and checks it. Returns it and its length in the
+    /// pack; bytes behind it are left alone.
+    pub fn parse(bytes: &'a [u8], pack: Uuid, offset: u64) -> Result<(Self, usize), DecodeError> {
         let mut reader = Reader::new(bytes, "frame");
         let head = FrameHead::read(&mut reader, "frame")?;
-        let stored = reader.take(head.stored as usize)?;
+        let stored = reader.take(head.stored_bytes as usize)?;
         let checksum = reader.u64()?;
         if checksum != frame_checksum(pack, offset, &bytes[..FRAME_HEAD_BYTES + stored.len()]) {
             return Err(DecodeError::Checksum { what: "frame", offset });
         }
-        Ok(Self { codec: head.codec, plain: head.plain, stored })
-    }
-
-    /// Bytes of the whole frame in its pack.
-    pub fn frame_bytes(&self) -> usize {
-        self.stored.len() + FRAME_OVERHEAD
+        Ok((Self { codec: head.codec, plain_bytes: head.plain_bytes, stored }, head.frame_bytes()))
     }
 }
 
@@ -204,10 +211,6 @@ pub struct FooterChunk {
     pub first_frame: u32,
     /// Number of its frames.
     pub frames: u32,
-    /// Plain bytes to skip in the first frame: 0, unless the frame is shared.
-    pub skip: u32,
-    /// Its plain length.
-    pub plain: u64,
     /// BLAKE3 of its plain bytes.
     pub hash: Hash,
 }
@@ -222,23 +225,26 @@ pub struct Footer {
 }
 
 impl Footer {
+    /// Lists the next frame.
+    pub fn push_frame(&mut self, frame: &Frame<'_>) {
+        self.frames.push(frame.head());
+    }
+
     /// `version u8 = 1 | frames: list of (codec u8 | stored u32 | plain u32) | chunks: list of (first frame u32 |
-    /// frames u32 | skip u32 | plain u64 | hash[32])`.
+    /// frames u32 | hash[32])`.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = vec![FOOTER_VERSION];
         put_list(&mut out, self.frames.iter(), |out, frame| frame.encode(out));
         put_list(&mut out, self.chunks.iter(), |out, chunk| {
             out.extend_from_slice(&chunk.first_frame.to_le_bytes());
             out.extend_from_slice(&chunk.frames.to_le_bytes());
-            out.extend_from_slice(&chunk.skip.to_le_bytes());
-            out.extend_from_slice(&chunk.plain.to_le_bytes());
             out.extend_from_slice(chunk.hash.as_bytes());
         });
         out
     }
 
     /// Reads a footer. Check it against its [`Trailer`] first.
-    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+    pub fn parse(bytes: &[u8]) -> Result<Self, DecodeError> {
         let what = "pack footer";
         let mut reader = Reader::new(bytes, what);
         let version = reader.u8()?;
@@ -253,13 +259,7 @@ impl Footer {
         let count = reader.count(FOOTER_CHUNK_BYTES)?;
         let mut chunks = Vec::with_capacity(count);
         for _ in 0..count {
-            let chunk = FooterChunk {
-                first_frame: reader.u32()?,
-                frames: reader.u32()?,
-                skip: reader.u32()?,
-                plain: reader.u64()?,
-                hash: reader.hash()?,
-            };
+            let chunk = FooterChunk { first_frame: reader.u32()?, frames: reader.u32()?, hash: reader.hash()? };
             let end = u64::from(chunk.first_frame) + u64::from(chunk.frames);
             if chunk.frames == 0 || end > frames.len() as u64 {
                 return Err(DecodeError::invalid(what, "a chunk has no frames, or lies beyond the last frame"));
@@ -305,7 +305,7 @@ impl Trailer {
     }
 
     /// Reads the last [`TRAILER_BYTES`] of a pack.
-    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+    pub fn parse(bytes: &[u8]) -> Result<Self, DecodeError> {
         let what = "pack trailer";
         let mut reader = Reader::new(bytes, what);
         let trailer = Self { footer_bytes: reader.u32()?, checksum: reader.u64()? };
@@ -313,9 +313,9 @@ impl Trailer {
             return Err(DecodeError::Magic { what });
         }
         reader.finish()?;
-        if trailer.footer_bytes > MAX_FOOTER {
+        if trailer.footer_bytes as usize > MAX_FOOTER {
             let length = trailer.footer_bytes.into();
-            return Err(DecodeError::TooLong { what: "pack footer", length, max: MAX_FOOTER.into() });
+            return Err(DecodeError::TooLong { what: "pack footer", length, max: MAX_FOOTER as u64 });
         }
         Ok(trailer)
     }

@@ -417,7 +417,7 @@ pub struct MemoBlockRef {
 impl NodeRef {
     /// A node of this id and these totals at this place.
     pub fn new(id: Hash, totals: Totals, at: &Location) -> Self {
-        Self { id: id.to_vec(), files: totals.files, bytes: totals.bytes, at: at.encode() }
+        Self { id: id.to_vec(), files: totals.files, bytes: totals.bytes, at: at.to_vec() }
     }
 
     /// The node's id.
@@ -432,14 +432,14 @@ impl NodeRef {
 
     /// Where it lies.
     pub fn at(&self) -> Result<Location, DecodeError> {
-        Location::decode(&self.at)
+        Location::from_slice(&self.at)
     }
 }
 
 impl ContentRef {
     /// A content of this id and size at this place.
     pub fn new(id: Hash, size: u64, at: &Location) -> Self {
-        Self { id: id.to_vec(), size, at: at.encode() }
+        Self { id: id.to_vec(), size, at: at.to_vec() }
     }
 
     /// The content's id.
@@ -449,7 +449,7 @@ impl ContentRef {
 
     /// Where it lies.
     pub fn at(&self) -> Result<Location, DecodeError> {
-        Location::decode(&self.at)
+        Location::from_slice(&self.at)
     }
 }
 
@@ -485,7 +485,7 @@ impl PlanMember {
 
     /// Where it lies.
     pub fn at(&self) -> Result<Location, DecodeError> {
-        Location::decode(&self.at)
+        Location::from_slice(&self.at)
     }
 }
 

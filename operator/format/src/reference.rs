@@ -42,6 +42,13 @@ pub fn build(kind: &MapKind, rows: Vec<Row>) -> Result<Vec<Vec<Node>>, MapError>
     Err(MapError::MapTooDeep { level: MAX_LEVEL + 1 })
 }
 
+/// The id and totals of the map that holds these rows.
+pub fn map_id(kind: &MapKind, rows: &[Row]) -> Result<(Hash, Totals), MapError> {
+    let levels = build(kind, rows.to_vec())?;
+    let root = root(&levels);
+    Ok((root.id, root.totals))
+}
+
 /// The root of a map that was built whole.
 pub fn root(levels: &[Vec<Node>]) -> &Node {
     &levels[levels.len() - 1][0]
@@ -94,8 +101,7 @@ impl File {
 /// The id and totals of the tree that holds these files, with all its directories.
 pub fn tree_id(files: &BTreeMap<RepoPath, File>) -> Result<(Hash, Totals), Error> {
     let files: Vec<(&str, &File)> = files.iter().map(|(path, file)| (path.as_str(), file)).collect();
-    let (id, totals) = directory_id(&files)?;
-    Ok((id, totals))
+    Ok(directory_id(&files)?)
 }
 
 /// Files of one directory, by their paths within it. Those of one sub-directory need not be neighbours in the order
@@ -104,12 +110,11 @@ fn directory_id(files: &[(&str, &File)]) -> Result<(Hash, Totals), MapError> {
     let mut rows: BTreeMap<Bytes, Row> = BTreeMap::new();
     let mut below: BTreeMap<&str, Vec<(&str, &File)>> = BTreeMap::new();
     for (path, file) in files {
-        match path.split_once('/') {
-            Some((name, rest)) => below.entry(name).or_default().push((rest, file)),
-            None => {
-                let key = Bytes::copy_from_slice(path.as_bytes());
-                rows.insert(key.clone(), Row::file(key, file.kind, file.id, file.size));
-            }
+        if let Some((name, rest)) = path.split_once('/') {
+            below.entry(name).or_default().push((rest, file));
+        } else {
+            let key = Bytes::copy_from_slice(path.as_bytes());
+            rows.insert(key.clone(), Row::file(key, file.kind, file.id, file.size));
         }
     }
     for (name, files) in below {
@@ -120,7 +125,6 @@ fn directory_id(files: &[(&str, &File)]) -> Result<(Hash, Totals), MapError> {
         }
         rows.insert(row.key.clone(), row);
     }
-    let levels = build(&MapKind::TREE, rows.into_values().collect())?;
-    let root = root(&levels);
-    Ok((root.id, root.totals))
+    let rows: Vec<Row> = rows.into_values().collect();
+    map_id(&MapKind::TREE, &rows)
 }

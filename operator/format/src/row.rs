@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::codec::Reader;
 use crate::error::{DecodeError, MapError};
 use crate::hash::{Domain, Hash};
-use crate::name::MAX_KEY;
+use crate::name::{MAX_KEY, MapKind};
 
 /// What a row stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -109,6 +109,11 @@ impl Row {
     /// The row of a child node, whose last key is `last_key`.
     pub fn node(last_key: Bytes, id: Hash, totals: Totals) -> Self {
         Self { key: last_key, kind: Kind::Node, id, files: totals.files, bytes: totals.bytes }
+    }
+
+    /// Checks that the row may stand in a node of this map and level: key, kind, name, counts.
+    pub fn check(&self, map: &MapKind, level: u8) -> Result<(), MapError> {
+        crate::node::check_row(map, level, self)
     }
 
     /// What the row adds to its node's totals.
