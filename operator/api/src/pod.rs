@@ -1,0 +1,67 @@
+//! The pod's agreed parts: what the operator writes into a pod and Varve's programs in it rely on.
+
+/// The init container that lays out the shared volume and copies the shim.
+pub const INSTALL: &str = "install";
+/// The container that runs the user's unmodified image.
+pub const USER: &str = "user";
+/// The container that fetches inputs, collects outputs and records results.
+pub const KEEPER: &str = "keeper";
+/// The container of an import pod.
+pub const IMPORT: &str = "import";
+
+/// The shared volume, an emptyDir.
+pub const VOLUME: &str = "varve";
+/// The volume of the store's Secret.
+pub const STORE_VOLUME: &str = "varve-store";
+/// The keeper's own temporary directory, an emptyDir.
+pub const TMP_VOLUME: &str = "varve-tmp";
+
+/// Where `install` and `keeper` see the shared volume.
+pub const VOLUME_PATH: &str = "/varve";
+/// The folder of the shared volume with the shim and the socket; 0755.
+pub const CTL: &str = "ctl";
+/// The folder of the shared volume where the next datum's inputs are staged; 0700.
+pub const STAGE: &str = "stage";
+/// The folder of the shared volume where finished outputs wait to be uploaded; 0700.
+pub const DONE: &str = "done";
+/// The folder of the shared volume that the user's container sees at [`PFS_PATH`]; 0755.
+pub const PFS: &str = "pfs";
+/// The folder in [`PFS`] that the user's code writes to; 0777.
+pub const OUT: &str = "out";
+
+/// Where the user's container sees the inputs and `out`.
+pub const PFS_PATH: &str = "/pfs";
+/// Where the user's container sees [`CTL`], read-only.
+pub const CTL_PATH: &str = "/.varve";
+/// The shim's file name, in our image's root and in [`CTL`].
+pub const SHIM: &str = "varve-shim";
+/// The user container's command.
+pub const SHIM_COMMAND: &str = "/.varve/varve-shim";
+/// The socket's file name in [`CTL`].
+pub const SOCKET: &str = "keeper.sock";
+/// Our program in our image.
+pub const VARVE_COMMAND: &str = "/varve";
+/// Where the store's Secret is mounted as files.
+pub const STORE_PATH: &str = "/var/run/varve/store";
+/// Where an import pod has its Secrets: one folder for each, by its name.
+pub const IMPORT_PATH: &str = "/var/run/varve/import";
+
+/// The variable that holds the plan's hash.
+pub const ENV_PLAN: &str = "VARVE_PLAN";
+/// The variable that holds the uid of the Job object.
+pub const ENV_JOB_UID: &str = "VARVE_JOB_UID";
+/// The variable that holds the namespace.
+pub const ENV_NAMESPACE: &str = "VARVE_NAMESPACE";
+/// The variable that holds the pod's uid.
+pub const ENV_POD_UID: &str = "VARVE_POD_UID";
+/// The variable that holds the node's name.
+pub const ENV_NODE: &str = "VARVE_NODE";
+/// The variable in which Kubernetes gives the shard's index.
+pub const ENV_INDEX: &str = "JOB_COMPLETION_INDEX";
+/// The variable that holds, as JSON, what an import pod fetches.
+pub const ENV_IMPORT: &str = "VARVE_IMPORT";
+
+/// The user and group that Varve's own containers, and by default the user's, run as.
+pub const RUN_AS: i64 = 65_532;
+/// On a namespace: OpenShift gives its pods users of a range of its own, so none is set.
+pub const OPENSHIFT_UID_RANGE: &str = "openshift.io/sa.scc.uid-range";
