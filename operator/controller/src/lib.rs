@@ -1,1 +1,215 @@
-//! placeholder
+//! The operator: kube-runtime wiring that observes, lets the engine decide, acts, and writes status.
+//!
+//! Every replica keeps its caches warm ([`cache`]); the one that holds the lease ([`lease`]) runs the
+//! controllers of the four kinds ([`repo`], [`commit`], [`pipeline`], [`job`]) on [`runner`]. All writes to
+//! the API server go through [`act`], all statuses through [`status`], all heads through [`heads`].
+//! Whoever embeds [`run`] sets up the tracing subscriber (JSON) and nothing else.
+
+pub mod act;
+pub mod args;
+pub mod cache;
+pub mod clients;
+pub mod commit;
+pub mod cx;
+pub mod error;
+pub mod heads;
+pub mod http;
+pub mod image;
+pub mod job;
+pub mod lease;
+mod metered;
+pub mod metrics;
+pub mod pipeline;
+pub mod repo;
+pub mod runner;
+pub mod status;
+pub mod stores;
+
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::future::join_all;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{Api, ResourceExt};
+use tokio::{sync::watch, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+pub use args::Args;
+pub use cx::{Cx, Settings};
+pub use error::{Error, Result};
+
+use crate::{
+    act::{FaultHook, NoFaults},
+    cache::{Caches, Scope},
+    clients::Clients,
+    cx::World,
+    lease::Election,
+    metrics::Metrics,
+};
+
+/// How long what is in flight may take to end after a stop. Kubernetes kills after 30 s.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// Runs the operator until SIGTERM or SIGINT; then finishes what is in flight and gives the lease back.
+pub async fn run(args: Args) -> Result<()> {
+    let stop = CancellationToken::new();
+    let signals = stop.clone();
+    let listener = tokio::spawn(async move {
+        if let Err(error) = signalled().await {
+            tracing::error!(%error, "cannot listen for signals");
+        }
+        signals.cancel();
+    });
+    let done = run_until(args, Arc::new(NoFaults), stop).await;
+    listener.abort();
+    done
+}
+
+async fn signalled() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("asked to stop");
+    Ok(())
+}
+
+/// Runs the operator until `stop`, with calls failing as `faults` says.
+pub async fn run_until(args: Args, faults: Arc<dyn FaultHook>, stop: CancellationToken) -> Result<()> {
+    // One crypto provider for all clients. An error says that there is one already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let clients = Clients::infer().await?;
+    let cluster = cluster(&clients).await?;
+    let metrics = Arc::new(Metrics::new());
+    let (leading_sender, leading) = watch::channel(false);
+    let settings = Settings {
+        image: args.image.clone(),
+        insecure_registries: args.insecure_registries.clone(),
+        concurrency: args.concurrency,
+        allows_local_stores: args.allow_local_stores,
+    };
+    let scopes: Vec<Scope> = match args.namespaces.as_slice() {
+        [] => vec![Scope::Cluster],
+        names => names.iter().cloned().map(Scope::Namespace).collect(),
+    };
+    tracing::info!(%cluster, ?scopes, image = args.image, "operator starts");
+
+    let mut background = JoinSet::new();
+    let mut contexts = Vec::new();
+    for scope in &scopes {
+        let (caches, fill) = Caches::new(&clients.watch, scope);
+        background.spawn(fill);
+        let world =
+            World { cluster, leading: leading.clone(), faults: faults.clone(), metrics: metrics.clone() };
+        contexts.push(Cx::new(clients.clone(), caches, settings.clone(), world));
+    }
+
+    let is_warm = Arc::new(AtomicBool::new(false));
+    let pages = http::Pages { metrics: metrics.clone(), is_warm: is_warm.clone() };
+    let server = tokio::spawn(http::serve(args.metrics_address, pages, stop.clone()));
+    // The lease is given back last, when nothing is written any more.
+    let stop_lease = CancellationToken::new();
+    let election = Election::new(clients.lease.clone(), &args.lease_namespace, identity(), leading_sender);
+    let election = tokio::spawn(election.run(stop_lease.clone()));
+
+    let served = tokio::select! {
+        () = lead(contexts, leading, metrics, is_warm, stop.clone()) => Ok(()),
+        served = server => match served {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Error::Bug(format!("serve {}: {error}", args.metrics_address))),
+            Err(error) => Err(Error::Bug(error.to_string())),
+        },
+    };
+    stop.cancel();
+    stop_lease.cancel();
+    let _ = election.await;
+    background.shutdown().await;
+    tracing::info!("operator ends");
+    served
+}
+
+/// Leads whenever the lease says so, until `stop`.
+async fn lead(
+    contexts: Vec<Arc<Cx>>,
+    mut leading: watch::Receiver<bool>,
+    metrics: Arc<Metrics>,
+    is_warm: Arc<AtomicBool>,
+    stop: CancellationToken,
+) {
+    let warm = join_all(contexts.iter().map(|cx| cx.caches.wait_until_ready()));
+    tokio::select! {
+        _ = warm => {}
+        () = stop.cancelled() => return,
+    }
+    is_warm.store(true, Ordering::Release);
+    tracing::info!("caches are warm");
+    loop {
+        tokio::select! {
+            elected = leading.wait_for(|leads| *leads) => if elected.is_err() { return },
+            () = stop.cancelled() => return,
+        }
+        metrics.set_leading(true);
+        for cx in &contexts {
+            cx.heads.forget();
+        }
+        let stop_work = stop.child_token();
+        let work = controllers(&contexts, &stop_work);
+        tokio::pin!(work);
+        let deposed = tokio::select! {
+            () = &mut work => false,
+            _ = leading.wait_for(|leads| !*leads) => true,
+            () = stop.cancelled() => false,
+        };
+        stop_work.cancel();
+        // A deposed leader may not write any more: what is in flight is dropped. A stopped one ends it.
+        if !deposed && tokio::time::timeout(GRACE, &mut work).await.is_err() {
+            tracing::warn!("work in flight did not end in time and is dropped; it will be done again");
+        }
+        metrics.set_leading(false);
+        if stop.is_cancelled() {
+            return;
+        }
+    }
+}
+
+/// The controllers of all kinds in all scopes.
+fn controllers<'a>(contexts: &'a [Arc<Cx>], stop: &'a CancellationToken) -> impl Future<Output = ()> + 'a {
+    let all = contexts.iter().map(|cx| {
+        let (cx, stop) = (cx.clone(), stop.clone());
+        async move {
+            tokio::join!(
+                repo::run(cx.clone(), stop.clone()),
+                commit::run(cx.clone(), stop.clone()),
+                pipeline::run(cx.clone(), stop.clone()),
+                job::run(cx, stop),
+            );
+        }
+    });
+    let all: Vec<_> = all.collect();
+    async move {
+        join_all(all).await;
+    }
+}
+
+/// The cluster's identity: the uid of its `kube-system` namespace, as everybody's who needs one.
+async fn cluster(clients: &Clients) -> Result<Uuid> {
+    let api: Api<Namespace> = Api::all(clients.write.clone());
+    let found = api.get_metadata("kube-system").await.map_err(Error::api("get Namespace kube-system"))?;
+    let uid = found.uid().unwrap_or_default();
+    uid.parse().map_err(|_| Error::Bug(format!("namespace kube-system has uid {uid:?}")))
+}
+
+/// This replica's name in the lease: the pod's, and something of its own for each start.
+fn identity() -> String {
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "varve".into());
+    format!("{host}_{}", Uuid::now_v7())
+}

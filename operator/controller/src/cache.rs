@@ -1,0 +1,253 @@
+//! What the replica knows of the cluster: one watch per kind, kept in memory, warm also on replicas
+//! that do not lead.
+//!
+//! A [`Cache`] is a kube reflector plus a broadcast of what changed, from which controllers draw their
+//! triggers. `managedFields` are dropped on arrival: they are half of an object's size and nobody here
+//! reads them. Children that matter only by existing are watched by their metadata.
+
+use std::{fmt::Debug, hash::Hash, sync::Arc};
+
+use futures::{Stream, StreamExt, stream::BoxStream};
+use k8s_openapi::api::{
+    batch::v1::Job as BatchJob,
+    core::v1::{ConfigMap, Namespace, Pod, Secret},
+};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    core::PartialObjectMeta,
+    runtime::{
+        WatchStreamExt,
+        reflector::{self, ObjectRef, Store},
+        watcher,
+    },
+};
+use serde::de::DeserializeOwned;
+use tokio::sync::broadcast;
+use varve_api::{commit::Commit, job::Job, labels, pipeline::Pipeline, repo::Repo};
+
+/// Changes a slow listener may fall behind by before it is told to look at everything anew.
+const CHANGES_KEPT: usize = 4096;
+
+/// Something that changed in a cache.
+#[derive(Clone, Debug)]
+pub enum Change<K> {
+    /// This object was made, changed or deleted.
+    Object(Arc<K>),
+    /// Anything may have changed: look at everything.
+    Everything,
+}
+
+/// The objects of one kind, kept up to date.
+pub struct Cache<K: Resource<DynamicType = ()> + Clone + 'static> {
+    store: Store<K>,
+    changes: broadcast::Sender<Change<K>>,
+}
+
+impl<K: Resource<DynamicType = ()> + Clone + 'static> Clone for Cache<K> {
+    fn clone(&self) -> Self {
+        Self {
+            store: self.store.clone(),
+            changes: self.changes.clone(),
+        }
+    }
+}
+
+impl<K> Cache<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + DeserializeOwned + 'static,
+{
+    /// A cache and the future that fills it; the future runs until dropped.
+    pub fn new(api: Api<K>, config: watcher::Config) -> (Self, impl Future<Output = ()> + Send) {
+        let (store, mut writer) = reflector::store::<K>();
+        let (changes, _) = broadcast::channel(CHANGES_KEPT);
+        let cache = Self {
+            store,
+            changes: changes.clone(),
+        };
+        let kind = K::kind(&()).into_owned();
+        let fill = async move {
+            let mut events = watcher(api, config)
+                .default_backoff()
+                .modify(|object| object.managed_fields_mut().clear())
+                .boxed();
+            while let Some(event) = events.next().await {
+                let event = match event {
+                    Ok(event) => event,
+                    Err(error) => {
+                        tracing::warn!(kind, %error, "watch broke off; it is being taken up again");
+                        continue;
+                    }
+                };
+                writer.apply_watcher_event(&event);
+                let change = match event {
+                    watcher::Event::Apply(object) | watcher::Event::Delete(object) => {
+                        Change::Object(Arc::new(object))
+                    }
+                    watcher::Event::InitDone => Change::Everything,
+                    watcher::Event::Init | watcher::Event::InitApply(_) => continue,
+                };
+                // An error says that nobody listens, as on a replica that does not lead.
+                let _ = changes.send(change);
+            }
+        };
+        (cache, fill)
+    }
+
+    /// The object of that name, if it is there.
+    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
+        self.store.get(&ObjectRef::new(name).within(namespace))
+    }
+
+    /// The cluster-scoped object of that name.
+    pub fn get_cluster(&self, name: &str) -> Option<Arc<K>> {
+        self.store.get(&ObjectRef::new(name))
+    }
+
+    /// All objects that `keep` keeps, in no order.
+    pub fn filter(&self, keep: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
+        self.store.state_filter(|object| keep(object))
+    }
+
+    /// All objects of one namespace that `keep` keeps, in no order.
+    pub fn in_namespace(&self, namespace: &str, keep: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
+        self.filter(|object| object.meta().namespace.as_deref() == Some(namespace) && keep(object))
+    }
+
+    /// The reflector's store.
+    pub fn store(&self) -> Store<K> {
+        self.store.clone()
+    }
+
+    /// What changes from now on. Never ends by itself, never misses: a listener that falls behind is
+    /// told [`Change::Everything`].
+    pub fn changes(&self) -> impl Stream<Item = Change<K>> + Send + use<K> {
+        let receiver = self.changes.subscribe();
+        futures::stream::unfold(receiver, |mut receiver| async move {
+            match receiver.recv().await {
+                Ok(change) => Some((change, receiver)),
+                Err(broadcast::error::RecvError::Lagged(_)) => Some((Change::Everything, receiver)),
+                Err(broadcast::error::RecvError::Closed) => None,
+            }
+        })
+    }
+
+    /// Turns this cache's changes into objects of kind `T` to look at: those that `which` names for a
+    /// changed object, or all in `all` where anything may have changed.
+    pub fn triggers<T, I>(
+        &self,
+        all: Store<T>,
+        which: impl Fn(&K) -> I + Send + 'static,
+    ) -> BoxStream<'static, ObjectRef<T>>
+    where
+        T: Resource<DynamicType = ()> + Clone + Hash + Send + Sync + 'static,
+        I: IntoIterator<Item = ObjectRef<T>>,
+    {
+        self.changes()
+            .flat_map(move |change| {
+                let refs: Vec<_> = match change {
+                    Change::Object(object) => which(&object).into_iter().collect(),
+                    Change::Everything => all
+                        .state()
+                        .iter()
+                        .map(|object| ObjectRef::from_obj(object.as_ref()))
+                        .collect(),
+                };
+                futures::stream::iter(refs)
+            })
+            .boxed()
+    }
+}
+
+/// All caches of one scope: the whole cluster, or one namespace.
+#[derive(Clone)]
+pub struct Caches {
+    /// Our four kinds.
+    pub repos: Cache<Repo>,
+    /// Our four kinds.
+    pub commits: Cache<Commit>,
+    /// Our four kinds.
+    pub pipelines: Cache<Pipeline>,
+    /// Our four kinds.
+    pub jobs: Cache<Job>,
+    /// The `batch/v1` Jobs that the operator made.
+    pub batch_jobs: Cache<BatchJob>,
+    /// The pods of those Jobs, whole: why one does not start stands in its status.
+    pub pods: Cache<Pod>,
+    /// Secrets labelled `varve.dev/store`: metadata alone, never their content.
+    pub store_secrets: Cache<PartialObjectMeta<Secret>>,
+    /// ConfigMaps, metadata alone: a Pipeline or Commit that waits for one is woken by it.
+    pub config_maps: Cache<PartialObjectMeta<ConfigMap>>,
+    /// Namespaces, metadata alone: uid and whether it is going away.
+    pub namespaces: Cache<PartialObjectMeta<Namespace>>,
+}
+
+/// What a replica watches: everything, or one namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All namespaces.
+    Cluster,
+    /// This one alone.
+    Namespace(String),
+}
+
+impl Scope {
+    fn api<K>(&self, client: &Client) -> Api<K>
+    where
+        K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
+    {
+        match self {
+            Self::Cluster => Api::all(client.clone()),
+            Self::Namespace(name) => Api::namespaced(client.clone(), name),
+        }
+    }
+}
+
+impl Caches {
+    /// Caches of one scope and the future that fills them all; it runs until dropped.
+    pub fn new(client: &Client, scope: &Scope) -> (Self, impl Future<Output = ()> + Send + use<>) {
+        let every = watcher::Config::default();
+        let ours = every.clone().labels(labels::MANAGED_SELECTOR);
+        let stores = every.clone().labels(labels::STORE);
+        let spaces = match scope {
+            Scope::Cluster => every.clone(),
+            Scope::Namespace(name) => every.clone().fields(&format!("metadata.name={name}")),
+        };
+        let (repos, a) = Cache::new(scope.api(client), every.clone());
+        let (commits, b) = Cache::new(scope.api(client), every.clone());
+        let (pipelines, c) = Cache::new(scope.api(client), every.clone());
+        let (jobs, d) = Cache::new(scope.api(client), every.clone());
+        let (batch_jobs, e) = Cache::new(scope.api(client), ours.clone());
+        let (pods, f) = Cache::new(scope.api(client), ours);
+        let (store_secrets, g) = Cache::new(scope.api(client), stores);
+        let (config_maps, h) = Cache::new(scope.api(client), every);
+        let (namespaces, i) = Cache::new(Api::all(client.clone()), spaces);
+        let caches = Self {
+            repos,
+            commits,
+            pipelines,
+            jobs,
+            batch_jobs,
+            pods,
+            store_secrets,
+            config_maps,
+            namespaces,
+        };
+        let fill = async move {
+            futures::join!(a, b, c, d, e, f, g, h, i);
+        };
+        (caches, fill)
+    }
+
+    /// Waits until every cache has seen its first whole list.
+    pub async fn wait_until_ready(&self) {
+        macro_rules! ready {
+            ($($cache:ident),*) => {
+                // An error says that the filling future was dropped: the process is ending.
+                $(let _ = self.$cache.store.wait_until_ready().await;)*
+            };
+        }
+        ready!(
+            repos, commits, pipelines, jobs, batch_jobs, pods, store_secrets, config_maps, namespaces
+        );
+    }
+}

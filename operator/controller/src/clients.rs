@@ -1,0 +1,61 @@
+//! Three clients to the API server, so that none can starve another.
+//!
+//! Watches hold their connections open for minutes; writes queue behind a slow server; the lease must
+//! be renewed in time whatever the others do. Kube's defaults have no read time-out and retries that
+//! may hold one call for five minutes; these have both bounded.
+
+use std::time::Duration;
+
+use kube::{Client, Config};
+
+use crate::error::{Error, Result};
+
+/// Longest wait for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest silence while a write or a read waits for its answer.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest silence on a watch: the server ends each after 290 s, which is the watcher's default.
+const WATCH_TIMEOUT: Duration = Duration::from_secs(320);
+/// Longest wait for the lease: well under the renew deadline, so that a second try fits.
+const LEASE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// The three clients.
+#[derive(Clone)]
+pub struct Clients {
+    /// For lists and watches.
+    pub watch: Client,
+    /// For single reads and all writes.
+    pub write: Client,
+    /// For the lease alone.
+    pub lease: Client,
+}
+
+impl Clients {
+    /// Clients from the kubeconfig, or from the pod's service account.
+    pub async fn infer() -> Result<Self> {
+        let config = Config::infer()
+            .await
+            .map_err(kube::Error::InferConfig)
+            .map_err(Error::api("find the API server"))?;
+        Self::from_config(&config)
+    }
+
+    /// Clients for one configuration.
+    pub fn from_config(config: &Config) -> Result<Self> {
+        Ok(Self {
+            watch: client(config, WATCH_TIMEOUT)?,
+            write: client(config, READ_TIMEOUT)?,
+            lease: client(config, LEASE_TIMEOUT)?,
+        })
+    }
+}
+
+fn client(config: &Config, read_timeout: Duration) -> Result<Client> {
+    let mut config = config.clone();
+    config.connect_timeout = Some(CONNECT_TIMEOUT.min(read_timeout));
+    config.read_timeout = Some(read_timeout);
+    config.write_timeout = Some(read_timeout);
+    config.reset_reader_on_write = true;
+    config.default_retry = false;
+    Client::try_from(config).map_err(Error::api("set up a client"))
+}

@@ -1,0 +1,1 @@
+//! The Commit controller.

@@ -1,0 +1,107 @@
+//! What every reconciler is given: eyes (caches), hands (act, status, stores, heads), and settings.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::{
+    act::{Act, FaultHook, Leading},
+    cache::Caches,
+    clients::Clients,
+    heads::Heads,
+    image::Images,
+    metrics::Metrics,
+    status::StatusWriter,
+    stores::Stores,
+};
+
+/// What the person who installs the operator decides.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The image that pods get `install`, `keeper` and `import` from.
+    pub image: String,
+    /// Registries (`host` or `host:port`) that are spoken to by plain HTTP.
+    pub insecure_registries: Vec<String>,
+    /// Reconciliations of one kind at a time.
+    pub concurrency: u16,
+    /// Whether stores may be `file://` and `memory://`: for development alone.
+    pub allows_local_stores: bool,
+}
+
+/// The context of one scope's controllers.
+pub struct Cx {
+    /// Clients, for reads that no cache serves. Never write by them: that is `act`'s.
+    pub clients: Clients,
+    /// What is known of the cluster.
+    pub caches: Caches,
+    /// Writes to the API server.
+    pub act: Act,
+    /// Writes of statuses.
+    pub status: StatusWriter,
+    /// Connections to object stores.
+    pub stores: Stores,
+    /// Branch heads.
+    pub heads: Heads,
+    /// Images at their registries.
+    pub images: Images,
+    /// What `/metrics` shows.
+    pub metrics: Arc<Metrics>,
+    /// Settings.
+    pub settings: Settings,
+    /// The cluster: uid of its `kube-system` namespace.
+    pub cluster: Uuid,
+}
+
+impl Cx {
+    /// A context over clients and caches.
+    pub fn new(
+        clients: Clients,
+        caches: Caches,
+        settings: Settings,
+        world: World,
+    ) -> Arc<Self> {
+        let act = Act::new(
+            clients.write.clone(),
+            world.leading,
+            world.faults,
+            world.metrics.clone(),
+        );
+        Arc::new(Self {
+            status: StatusWriter::new(act.clone()),
+            stores: Stores::new(
+                clients.write.clone(),
+                caches.clone(),
+                world.cluster,
+                settings.allows_local_stores,
+                world.metrics.clone(),
+            ),
+            heads: Heads::new(),
+            images: Images::new(clients.write.clone(), settings.insecure_registries.clone()),
+            metrics: world.metrics,
+            cluster: world.cluster,
+            clients,
+            caches,
+            act,
+            settings,
+        })
+    }
+
+    /// The time. Deciding code gets it passed in.
+    #[allow(clippy::unused_self)] // a place to put a test's clock
+    pub fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}
+
+/// What a context shares with the rest of the process.
+pub struct World {
+    /// Uid of the `kube-system` namespace.
+    pub cluster: Uuid,
+    /// Whether this replica leads.
+    pub leading: Leading,
+    /// Fails calls on purpose, in tests.
+    pub faults: Arc<dyn FaultHook>,
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
+}

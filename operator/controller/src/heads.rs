@@ -1,0 +1,392 @@
+//! Branch heads: reading, moving, and keeping the store's reflog in step.
+//!
+//! A head is a line in `Repo.status`, the only mutable pointer there is. It moves by JSON patch (see
+//! [`patch`]); then reflog entry, `names/` and `commits/` are written together; only then is a commit
+//! acknowledged. Invariant: head n+1 is not written before everything of head n is durable, so at most the
+//! newest head is unfinished, and whoever comes next finishes it. Before the first write to a branch after
+//! a start or a change of leader, the store's reflog is compared with the status ([`verify`]).
+
+mod patch;
+mod verify;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use futures::future::try_join_all;
+use jiff::Timestamp;
+use kube::{Api, ResourceExt};
+use uuid::Uuid;
+use varve_api::{
+    conditions::Reason,
+    meta::FrameRef,
+    repo::{BranchHead, Head as StatusHead, Repo},
+};
+use varve_format::{BranchName, CommitName, Hash, Head, RecordAt};
+use varve_store::Store;
+
+use crate::{
+    act::{Call, Verb},
+    cx::Cx,
+    error::{Error, Result},
+    status::version,
+};
+
+/// How often a move whose base still stands is tried again after an answer that says nothing.
+const MOVE_TRIES: u32 = 4;
+
+/// One head's move.
+#[derive(Clone, Debug)]
+pub struct HeadMove {
+    /// The branch, or [`BranchName::MEMO`].
+    pub branch: BranchName,
+    /// What must stand there; `None`: nothing does.
+    pub base: Option<Head>,
+    /// What shall stand there. Make it by [`next_head`].
+    pub next: Head,
+    /// Files in it.
+    pub files: u64,
+    /// Bytes in it.
+    pub bytes: u64,
+    /// The Commit's name in the store, and the hash of its spec.
+    pub name: Option<NameClaim>,
+}
+
+/// A Commit's name in the store: why a Commit applied twice commits once.
+#[derive(Clone, Debug)]
+pub struct NameClaim {
+    /// The name.
+    pub name: CommitName,
+    /// `H_commit-spec` of the Commit CR's spec; none where no CR asked for the commit.
+    pub spec_hash: Option<Hash>,
+}
+
+/// How a move ended.
+#[derive(Clone, Debug)]
+pub enum Moved {
+    /// The heads are where they were to go, and everything about them is durable.
+    Won(Arc<Repo>),
+    /// Another moved the branch first: here is the Repo as it now stands. Decide again.
+    Lost(Arc<Repo>),
+}
+
+impl HeadMove {
+    fn as_branch_head(&self) -> BranchHead {
+        BranchHead {
+            name: self.branch.to_string(),
+            head: status_head(&self.next),
+            files: self.files,
+            bytes: self.bytes,
+        }
+    }
+}
+
+/// The head that follows `base` on `branch`.
+pub fn next_head(
+    repo: Uuid,
+    branch: &BranchName,
+    base: Option<&Head>,
+    commit: Uuid,
+    seal: Hash,
+    record: RecordAt,
+    now: Timestamp,
+) -> Head {
+    Head {
+        repo,
+        branch: branch.clone(),
+        seq: base.map_or(1, |base| base.seq + 1),
+        commit,
+        seal,
+        record,
+        time_ns: nanoseconds(now),
+        previous: base.map_or(Hash::ZERO, Head::hash),
+        is_deleted: false,
+    }
+}
+
+/// The head of `branch` (or of [`BranchName::MEMO`]) as `repo` shows it, `None` where it has none.
+/// Ask [`Heads::fresh`] for the Repo first: a cache lags behind our own moves.
+pub fn read(repo: &Repo, branch: &BranchName) -> Result<Option<Head>> {
+    let Some(status) = &repo.status else { return Ok(None) };
+    let Some(head) = patch::find(status, branch.as_str()) else { return Ok(None) };
+    let uid = uid(repo)?;
+    parse_head(uid, branch, head).map(Some).map_err(|what| {
+        Error::stalled(
+            Reason::HeadDiverged,
+            format!("status of Repo {}: branch {branch}: {what} is malformed", repo.name_any()),
+        )
+    })
+}
+
+/// The store's uid of a Repo, from its status.
+pub fn uid(repo: &Repo) -> Result<Uuid> {
+    let uid = repo.status.as_ref().and_then(|status| status.uid.as_deref());
+    uid.and_then(|uid| uid.parse().ok()).ok_or_else(|| {
+        Error::waiting(Reason::RepoNotReady, format!("Repo {} has not been set up in its store yet", repo.name_any()))
+    })
+}
+
+fn parse_head(repo: Uuid, branch: &BranchName, head: &StatusHead) -> Result<Head, &'static str> {
+    Ok(Head {
+        repo,
+        branch: branch.clone(),
+        seq: head.seq,
+        commit: head.commit.parse().map_err(|_| "commit")?,
+        seal: head.seal.parse().map_err(|_| "seal")?,
+        record: RecordAt {
+            pack: head.record.pack.parse().map_err(|_| "record.pack")?,
+            offset: head.record.offset,
+            length: head.record.length,
+        },
+        time_ns: head.time.parse().map(nanoseconds).map_err(|_| "time")?,
+        previous: head.previous.parse().map_err(|_| "previous")?,
+        is_deleted: false,
+    })
+}
+
+fn status_head(head: &Head) -> StatusHead {
+    StatusHead {
+        commit: head.commit.to_string(),
+        seq: head.seq,
+        seal: head.seal.to_string(),
+        record: FrameRef {
+            pack: head.record.pack.to_string(),
+            offset: head.record.offset,
+            length: head.record.length,
+        },
+        previous: head.previous.to_string(),
+        time: time_text(head.time_ns),
+    }
+}
+
+fn nanoseconds(time: Timestamp) -> i64 {
+    i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX)
+}
+
+/// RFC 3339, UTC, nine digits of a second: exact, so that the reflog entry is a function of the status.
+pub fn time_text(unix_ns: i64) -> String {
+    let time = Timestamp::from_nanosecond(i128::from(unix_ns)).unwrap_or_default();
+    format!("{time:.9}")
+}
+
+/// What this replica knows of heads beyond its caches.
+#[derive(Default)]
+pub struct Heads {
+    inner: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// Repos as our own last write returned them, by Kubernetes uid, until the cache shows them.
+    latest: HashMap<String, Arc<Repo>>,
+    /// Newest head of a branch about which everything is durable.
+    finished: HashMap<(Uuid, BranchName), Head>,
+    /// One writer of a branch at a time: the others would upload only to lose.
+    turns: HashMap<(Uuid, BranchName), Arc<tokio::sync::Mutex<()>>>,
+}
+
+impl Heads {
+    /// Knows nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Forgets everything: call it when this replica becomes the leader.
+    pub fn forget(&self) {
+        *self.known() = Known::default();
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The newest of `repo` and what our own moves have made of it.
+    pub fn fresh(&self, repo: &Arc<Repo>) -> Arc<Repo> {
+        let key = repo.uid().unwrap_or_default();
+        let mut known = self.known();
+        match known.latest.get(&key) {
+            Some(latest) if version(latest.as_ref()) > version(repo.as_ref()) => latest.clone(),
+            Some(_) => {
+                known.latest.remove(&key);
+                repo.clone()
+            }
+            None => repo.clone(),
+        }
+    }
+
+    /// The newest of what the cache and our own moves show of a Repo.
+    pub fn repo(&self, cx: &Cx, namespace: &str, name: &str) -> Option<Arc<Repo>> {
+        cx.caches.repos.get(namespace, name).map(|repo| self.fresh(&repo))
+    }
+
+    fn remember(&self, repo: Repo) -> Arc<Repo> {
+        let repo = Arc::new(repo);
+        self.known().latest.insert(repo.uid().unwrap_or_default(), repo.clone());
+        repo
+    }
+
+    /// Waits for the turn to write to a branch. Hold it from reading the head until [`Heads::advance`].
+    pub async fn turn(&self, repo: Uuid, branch: &BranchName) -> tokio::sync::OwnedMutexGuard<()> {
+        let turn = self.known().turns.entry((repo, branch.clone())).or_default().clone();
+        turn.lock_owned().await
+    }
+
+    /// The head of `branch` to build on: verified against the reflog and finished, if this is the first
+    /// look since this replica leads.
+    pub async fn open(&self, cx: &Cx, repo: &Arc<Repo>, store: &Store, branch: &BranchName) -> Result<Option<Head>> {
+        let repo = self.fresh(repo);
+        let head = read(&repo, branch)?;
+        let key = (uid(&repo)?, branch.clone());
+        let finished = self.known().finished.get(&key).cloned();
+        match (&head, finished) {
+            (Some(head), Some(finished)) if *head == finished => Ok(Some(finished)),
+            // Our own newest move, if it could not be finished then.
+            (Some(head), Some(finished)) if head.previous == finished.hash() => {
+                self.finish_from_record(cx, store, head).await?;
+                Ok(Some(head.clone()))
+            }
+            _ => verify::branch(self, cx, &repo, store, branch, head).await,
+        }
+    }
+
+    /// Moves heads: all of `moves` in one patch or none, then makes everything about them durable.
+    /// Idempotent: run again after a crash it finds its own work and completes it.
+    pub async fn advance(&self, cx: &Cx, repo: &Arc<Repo>, store: &Store, moves: &[HeadMove]) -> Result<Moved> {
+        let mut repo = self.fresh(repo);
+        for attempt in 1.. {
+            let sent = match patch::moves(&repo, moves) {
+                Some(patch) => cx.act.patch_status(repo.as_ref(), patch).await,
+                None => Err(Error::HeadMoved {
+                    repo: repo.name_any(),
+                    branch: moves.first().map(|a_move| a_move.branch.to_string()).unwrap_or_default(),
+                }),
+            };
+            match sent {
+                Ok(moved) => {
+                    let repo = self.remember(moved);
+                    self.finish(cx, store, moves).await?;
+                    return Ok(Moved::Won(repo));
+                }
+                Err(error) if is_refusal(&error) || error.is_ambiguous() => {
+                    let now = self.reread(cx, &repo).await?;
+                    if now.uid() != repo.uid() {
+                        return Err(Error::waiting(
+                            Reason::RepoNotFound,
+                            format!("Repo {} was deleted and made anew", repo.name_any()),
+                        ));
+                    }
+                    if self.has_landed(&now, store, moves).await? {
+                        self.finish(cx, store, moves).await?;
+                        return Ok(Moved::Won(now));
+                    }
+                    if !stands(&now, moves)? {
+                        return Ok(Moved::Lost(now));
+                    }
+                    if attempt >= MOVE_TRIES {
+                        return Err(error);
+                    }
+                    repo = now;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        unreachable!("the loop ends by returning")
+    }
+
+    /// The Repo as the API server has it.
+    async fn reread(&self, cx: &Cx, repo: &Repo) -> Result<Arc<Repo>> {
+        let name = repo.name_any();
+        let api: Api<Repo> = Api::namespaced(cx.clients.write.clone(), &repo.namespace().unwrap_or_default());
+        let now = api.get(&name).await.map_err(Error::api(format_args!("get Repo {name}")))?;
+        Ok(self.remember(now))
+    }
+
+    /// Whether the first of `moves` (and with it all: they go in one patch) stands in the branch's past.
+    ///
+    /// FORMAT walks the parents of commits; the reflog tells the same (an entry is written only after its
+    /// head stood, and before the next head does), in one request, and it also knows the heads that a pin
+    /// has rolled back.
+    async fn has_landed(&self, repo: &Repo, store: &Store, moves: &[HeadMove]) -> Result<bool> {
+        let Some(first) = moves.first() else { return Ok(true) };
+        let Some(head) = read(repo, &first.branch)? else { return Ok(false) };
+        if head.seq <= first.next.seq {
+            return Ok(head == first.next);
+        }
+        let since = store
+            .reflog_after(head.repo, &head.branch, first.next.seq - 1)
+            .await
+            .map_err(Error::store("list the reflog"))?;
+        Ok(since.contains(&first.next))
+    }
+
+    /// Makes everything about the heads that `moves` made durable: reflog, `names/`, `commits/`, at once.
+    async fn finish(&self, cx: &Cx, store: &Store, moves: &[HeadMove]) -> Result<()> {
+        try_join_all(moves.iter().map(|a_move| self.finish_one(cx, store, &a_move.next, a_move.name.as_ref()))).await?;
+        Ok(())
+    }
+
+    async fn finish_one(&self, cx: &Cx, store: &Store, head: &Head, name: Option<&NameClaim>) -> Result<()> {
+        let key = |sort: &str| format!("{sort} {} {} {}", head.repo, head.branch, head.seq);
+        let reflog = cx.act.step(Call::new(Verb::Store, "reflog", key("reflog")), || async {
+            store.put_reflog(head).await.map_err(Error::store("write the reflog"))
+        });
+        let pointer = cx.act.step(Call::new(Verb::Store, "commits", key("commits")), || async {
+            store.record_commit(head).await.map_err(Error::store("write the commit's pointer"))
+        });
+        let names = cx.act.step(Call::new(Verb::Store, "names", key("names")), || async {
+            let Some(claim) = name else { return Ok(()) };
+            // What stands there is ours: the name was looked up before the commit was made, and one
+            // replica writes. If it is not, the reflog has the commit all the same.
+            store
+                .claim_name(head.repo, &claim.name, claim.spec_hash, head.commit)
+                .await
+                .map(|_| ())
+                .map_err(Error::store("write the commit's name"))
+        });
+        futures::try_join!(reflog, pointer, names)?;
+        self.known().finished.insert((head.repo, head.branch.clone()), head.clone());
+        Ok(())
+    }
+
+    /// Finishes a head of which only the status is known: the name stands in the commit's record.
+    async fn finish_from_record(&self, cx: &Cx, store: &Store, head: &Head) -> Result<()> {
+        let commit = store.read_commit(&head.record).await.map_err(|error| missing(head, error))?;
+        let name = (!commit.identity.name.is_empty() && commit.identity.uid().ok() == Some(head.commit))
+            .then(|| CommitName::parse(&commit.identity.name).ok())
+            .flatten();
+        let spec_hash = commit.identity.spec_hash.as_deref().and_then(|bytes| Hash::try_from(bytes).ok());
+        let claim = name.map(|name| NameClaim { name, spec_hash });
+        self.finish_one(cx, store, head, claim.as_ref()).await
+    }
+}
+
+/// A head whose objects are not in the store is an answer of its own: never rewound, never guessed.
+fn missing(head: &Head, error: varve_store::Error) -> Error {
+    match error {
+        varve_store::Error::ObjectMissing { key } => Error::stalled(
+            Reason::HeadMissing,
+            format!(
+                "branch {} points at commit {}, whose record {key} is not in the store: bring the object back, \
+                 or pin the branch to an earlier commit (spec.branches[].head)",
+                head.branch, head.commit
+            ),
+        ),
+        error => Error::store(format_args!("read commit {}", head.commit))(error),
+    }
+}
+
+/// The server's answers to a patch whose tests fail (422), or that raced another (409), and our own.
+fn is_refusal(error: &Error) -> bool {
+    matches!(error, Error::HeadMoved { .. }) || matches!(error.api_code(), Some(409 | 422))
+}
+
+/// Whether all bases still stand.
+fn stands(repo: &Repo, moves: &[HeadMove]) -> Result<bool> {
+    for a_move in moves {
+        if read(repo, &a_move.branch)? != a_move.base {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}

@@ -1,0 +1,53 @@
+//! `/metrics`, `/healthz`, `/readyz`.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use axum::{Router, extract::State, http::StatusCode, routing::get};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::Metrics;
+
+/// What the pages show.
+#[derive(Clone)]
+pub struct Pages {
+    /// Shown by `/metrics`.
+    pub metrics: Arc<Metrics>,
+    /// Whether all caches have seen their first list: what `/readyz` answers. A replica that does not
+    /// lead is ready too: it stands by.
+    pub is_warm: Arc<AtomicBool>,
+}
+
+/// Serves the pages on `address` until `stop`.
+pub async fn serve(
+    address: SocketAddr,
+    pages: Pages,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
+    let listener = TcpListener::bind(address).await?;
+    let router = Router::new()
+        .route("/metrics", get(async |State(pages): State<Pages>| pages.metrics.text()))
+        .route("/healthz", get(async || "ok"))
+        .route("/readyz", get(readyz))
+        .with_state(pages);
+    axum::serve(listener, router)
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await
+}
+
+async fn readyz(State(pages): State<Pages>) -> (StatusCode, &'static str) {
+    if pages.is_warm.load(Ordering::Acquire) {
+        (StatusCode::OK, "ok")
+    } else {
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the caches have not seen their first list yet",
+        )
+    }
+}

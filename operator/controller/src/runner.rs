@@ -1,0 +1,175 @@
+//! Runs one kind's reconciler over a cache and its triggers: kube's `applier`, with a backoff per object
+//! and the metrics that all kinds share.
+//!
+//! Runs only while this replica leads. On stop it takes no new work and ends when what is in flight has.
+
+use std::{
+    collections::HashMap,
+    fmt::Debug,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use futures::{FutureExt, StreamExt, stream, stream::BoxStream};
+use kube::{
+    Resource, ResourceExt,
+    runtime::{
+        applier,
+        controller::{Action, Config, Error as ApplierError},
+        reflector::ObjectRef,
+    },
+};
+use serde::de::DeserializeOwned;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+use crate::{
+    cache::Cache,
+    cx::Cx,
+    error::{Error, Result, Retry},
+};
+
+/// First wait after a failure that may pass by itself, and the longest.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_mins(1));
+/// First wait and longest where something must change first. What changes in the cluster triggers by
+/// itself; what changes elsewhere (a bucket, credentials, a registry) is found by looking again.
+const LOOK_AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(2));
+
+/// Runs `reconcile` for every object of `cache`: all of them at first, then those that change and those
+/// that `triggers` name, until `stop`.
+pub async fn run<K, F, Fut>(
+    cx: Arc<Cx>,
+    cache: Cache<K>,
+    triggers: Vec<BoxStream<'static, ObjectRef<K>>>,
+    stop: CancellationToken,
+    reconcile: F,
+) where
+    K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + DeserializeOwned + 'static,
+    F: Fn(Arc<K>, Arc<Cx>) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Action>> + Send + 'static,
+{
+    let kind = K::kind(&()).into_owned();
+    let own = cache.triggers(cache.store(), |object: &K| [ObjectRef::from_obj(object)]);
+    let all = cache.store();
+    let first = stream::once(async move { stream::iter(all.state()) })
+        .flatten()
+        .map(|object| ObjectRef::from_obj(object.as_ref()))
+        .boxed();
+    let queue = stream::select_all(triggers.into_iter().chain([own, first]))
+        .take_until(stop.cancelled_owned())
+        .map(Ok::<_, Error>);
+    let failures = Arc::new(Failures::default());
+    let config = Config::default().concurrency(cx.settings.concurrency);
+    let reconciler = {
+        let (failures, kind) = (failures.clone(), kind.clone());
+        move |object: Arc<K>, cx: Arc<Cx>| {
+            let (failures, kind) = (failures.clone(), kind.clone());
+            let uid = object.uid().unwrap_or_default();
+            let begun = Instant::now();
+            let work = AbortOnDropHandle::new(tokio::spawn(reconcile(object, cx.clone())));
+            async move {
+                let done = match work.await {
+                    Ok(done) => done,
+                    Err(panicked) => Err(Error::Bug(format!("the reconciler ended early: {panicked}"))),
+                };
+                let outcome = match &done {
+                    Ok(_) => "ok",
+                    Err(error) if error.retry() == Retry::WhenChanged => "stalled",
+                    Err(_) => "error",
+                };
+                cx.metrics.reconcile(&kind, outcome, begun.elapsed());
+                if done.is_ok() {
+                    failures.forget(&uid);
+                }
+                done
+            }
+            .boxed()
+        }
+    };
+    let policy = {
+        let (failures, kind) = (failures.clone(), kind.clone());
+        move |object: Arc<K>, error: &Error, _: Arc<Cx>| {
+            let wait = failures.next_wait(&object.uid().unwrap_or_default(), error.retry());
+            let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+            match error {
+                Error::NotLeading => {}
+                Error::Told { message, .. } => {
+                    tracing::info!(kind, namespace, name, message, "cannot go on");
+                }
+                error => {
+                    let error = chain(error);
+                    tracing::warn!(kind, namespace, name, error, ?wait, "failed, will try again");
+                }
+            }
+            Action::requeue(wait)
+        }
+    };
+    applier(reconciler, policy, cx, cache.store(), queue, config)
+        .for_each(|done| async {
+            if let Err(ApplierError::RunnerError(error)) = done {
+                tracing::error!(%error, "controller ended");
+            }
+        })
+        .await;
+    tracing::debug!(kind, "controller ended");
+}
+
+
+/// An error with all its causes on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let words = cause.to_string();
+        if !text.ends_with(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// How often each object has failed in a row.
+#[derive(Default)]
+struct Failures(Mutex<HashMap<String, u32>>);
+
+impl Failures {
+    fn forget(&self, uid: &str) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(uid);
+    }
+
+    fn next_wait(&self, uid: &str, retry: Retry) -> Duration {
+        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = failures.entry(uid.to_owned()).or_insert(0);
+        let (first, longest) = match retry {
+            Retry::Backoff => BACKOFF,
+            Retry::WhenChanged => LOOK_AGAIN,
+        };
+        let wait = first.saturating_mul(1 << (*count).min(16)).min(longest);
+        *count = count.saturating_add(1);
+        wait
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_doubles_up_to_its_limit_and_starts_anew_after_a_success() {
+        let failures = Failures::default();
+        let waits: Vec<_> = (0..3)
+            .map(|_| failures.next_wait("a", Retry::Backoff).as_millis())
+            .collect();
+        assert_eq!(waits, [250, 500, 1000]);
+        for _ in 0..20 {
+            failures.next_wait("a", Retry::Backoff);
+        }
+        assert_eq!(failures.next_wait("a", Retry::Backoff), BACKOFF.1);
+        failures.forget("a");
+        assert_eq!(failures.next_wait("a", Retry::Backoff), BACKOFF.0);
+    }
+}

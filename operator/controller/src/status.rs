@@ -1,0 +1,167 @@
+//! The one way by which a status is written: compared first, then one server-side apply per concern.
+//!
+//! A concern is a field manager and the top-level fields of `status` that are its own. Fields of others
+//! (a Repo's heads above all) are neither compared nor sent. Since a cache lags behind our own writes,
+//! what was last sent is remembered, and not sent again while the cache has not caught up.
+
+use std::{
+    collections::HashMap,
+    fmt::Debug,
+    sync::{Mutex, PoisonError},
+};
+
+use kube::{Resource, ResourceExt};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+
+use crate::{
+    act::Act,
+    error::{Error, Result},
+};
+
+/// Sent statuses remembered at most. An entry lives from a write until the cache shows it; beyond this
+/// the memory is dropped whole, which costs at most one superfluous write each.
+const REMEMBERED: usize = 10_000;
+
+/// Who writes which part of a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Concern {
+    /// The field manager.
+    pub manager: &'static str,
+    /// Its top-level fields; `None`: all of them.
+    pub fields: Option<&'static [&'static str]>,
+}
+
+impl Concern {
+    /// Everything in a status but what others own: the usual case of one writer.
+    pub const fn whole(manager: &'static str) -> Self {
+        Self {
+            manager,
+            fields: None,
+        }
+    }
+}
+
+struct Sent {
+    status: Value,
+    version: Option<u64>,
+}
+
+/// Compares, then writes.
+pub struct StatusWriter {
+    act: Act,
+    sent: Mutex<HashMap<(String, &'static str), Sent>>,
+}
+
+impl StatusWriter {
+    /// A writer that writes by `act`.
+    pub fn new(act: Act) -> Self {
+        Self {
+            act,
+            sent: Mutex::default(),
+        }
+    }
+
+    /// Makes the fields of `concern` in the status of `object` be `status`. Answers with the object as
+    /// the server then holds it, or `None` where nothing had to be written.
+    pub async fn write<K>(
+        &self,
+        concern: Concern,
+        object: &K,
+        status: &impl Serialize,
+    ) -> Result<Option<K>>
+    where
+        K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Debug
+            + Serialize
+            + DeserializeOwned,
+    {
+        let wanted = fields(status, concern)?;
+        let version = version(object);
+        let key = (object.uid().unwrap_or_default(), concern.manager);
+        let is_sent = {
+            let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+            if sent.get(&key).is_some_and(|last| last.version <= version) {
+                sent.remove(&key); // the cache has caught up: it is the truth again
+            }
+            sent.get(&key).map(|last| last.status == wanted)
+        };
+        let same = match is_sent {
+            Some(same) => same,
+            None => fields(&current(object)?, concern)? == wanted,
+        };
+        if same {
+            return Ok(None);
+        }
+        let written = self
+            .act
+            .apply_status(concern.manager, object, &wanted)
+            .await?;
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        if sent.len() >= REMEMBERED {
+            sent.clear();
+        }
+        sent.insert(
+            key,
+            Sent {
+                status: wanted,
+                version: self::version(&written),
+            },
+        );
+        Ok(Some(written))
+    }
+}
+
+/// The resource version as the number that it is (Kubernetes declares them comparable).
+pub(crate) fn version<K: Resource>(object: &K) -> Option<u64> {
+    object.meta().resource_version.as_deref()?.parse().ok()
+}
+
+fn current<K: Serialize>(object: &K) -> Result<Value> {
+    let mut whole = serde_json::to_value(object).map_err(|error| Error::Bug(error.to_string()))?;
+    Ok(whole
+        .get_mut("status")
+        .map_or(Value::Object(Map::new()), Value::take))
+}
+
+/// The part of `status` that is `concern`'s, without nulls (apply would own them).
+fn fields(status: &impl Serialize, concern: Concern) -> Result<Value> {
+    let mut status = serde_json::to_value(status).map_err(|error| Error::Bug(error.to_string()))?;
+    if let (Value::Object(map), Some(own)) = (&mut status, concern.fields) {
+        map.retain(|key, _| own.contains(&key.as_str()));
+    }
+    drop_nulls(&mut status);
+    Ok(status)
+}
+
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, value| !value.is_null());
+            map.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(values) => values.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_the_fields_of_a_concern_are_compared_and_sent() {
+        let conditions = Concern {
+            manager: "varve-repo",
+            fields: Some(&["conditions", "uid"]),
+        };
+        let status = json!({"conditions": [{"type": "Ready", "x": null}], "uid": "u", "branches": []});
+        assert_eq!(
+            fields(&status, conditions).unwrap(),
+            json!({"conditions": [{"type": "Ready"}], "uid": "u"})
+        );
+    }
+}

@@ -1,0 +1,248 @@
+//! Connections to object stores, one for each Secret and each of its versions.
+//!
+//! A Secret counts as a store's only when it carries the label `varve.dev/store`: so nobody can make the
+//! operator read another. The first use of a connection claims the prefix for this cluster and namespace.
+//! What goes wrong is told in the store's own words with the remedy, remembered for a moment so that a
+//! thousand waiting objects ask once, and heals by itself: a changed Secret is a new version, and a store
+//! that was unreachable is asked again.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client, ResourceExt};
+use uuid::Uuid;
+use varve_api::{conditions::Reason, labels, repo::DEFAULT_STORE};
+use varve_store::{
+    Owner, Store,
+    backend::{self, ADOPT, Schemes},
+};
+
+use crate::{
+    cache::Caches,
+    error::{Error, Result, Retry},
+    metered::Metered,
+    metrics::Metrics,
+    runner::chain,
+};
+
+/// How long a failure stands before the store is asked again.
+const FAILURE_STANDS: Duration = Duration::from_secs(2);
+
+/// An open, claimed store.
+#[derive(Clone)]
+pub struct Connection {
+    /// The store.
+    pub store: Store,
+    /// The Secret it came from.
+    pub secret: String,
+}
+
+/// Where connections come from.
+pub struct Stores {
+    client: Client,
+    caches: Caches,
+    cluster: Uuid,
+    schemes: Schemes,
+    metrics: Arc<Metrics>,
+    known: Mutex<HashMap<(String, String), Slot>>,
+}
+
+type Slot = Arc<tokio::sync::Mutex<Option<Known>>>;
+
+/// What is known of one Secret's store.
+struct Known {
+    /// uid and resource version of the Secret, uid of its namespace.
+    version: [String; 3],
+    outcome: Outcome,
+}
+
+enum Outcome {
+    Open(Connection),
+    Failed { reason: Reason, message: String, retry: Retry, since: Instant },
+}
+
+impl Stores {
+    /// No connections yet.
+    pub fn new(
+        client: Client,
+        caches: Caches,
+        cluster: Uuid,
+        allows_local: bool,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let schemes = if allows_local { Schemes::BucketsAndLocal } else { Schemes::Buckets };
+        Self { client, caches, cluster, schemes, metrics, known: Mutex::default() }
+    }
+
+    /// The store that the Secret `store_ref` (by default `varve-store`) of `namespace` describes.
+    pub async fn open(&self, namespace: &str, store_ref: Option<&str>) -> Result<Connection> {
+        let name = store_ref.unwrap_or(DEFAULT_STORE);
+        let Some(secret) = self.caches.store_secrets.get(namespace, name) else {
+            return Err(self.missing(namespace, name).await?);
+        };
+        let owner = self.namespace_uid(namespace).await?;
+        let version = [
+            secret.uid().unwrap_or_default(),
+            secret.resource_version().unwrap_or_default(),
+            owner.to_string(),
+        ];
+        let slot = {
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            known.entry((namespace.to_owned(), name.to_owned())).or_default().clone()
+        };
+        // Held over the connecting: whoever else wants this store waits for the same answer.
+        let mut slot = slot.lock().await;
+        if let Some(known) = slot.as_ref().filter(|known| known.version == version) {
+            match &known.outcome {
+                Outcome::Open(connection) => return Ok(connection.clone()),
+                Outcome::Failed { reason, message, retry, since } if since.elapsed() < FAILURE_STANDS => {
+                    return Err(Error::Told { reason: *reason, message: message.clone(), retry: *retry });
+                }
+                Outcome::Failed { .. } => {}
+            }
+        }
+        let opened = self.connect(namespace, name, owner).await;
+        *slot = match &opened {
+            Ok(connection) => Some(Known { version, outcome: Outcome::Open(connection.clone()) }),
+            Err(Error::Told { reason, message, retry }) => Some(Known {
+                version,
+                outcome: Outcome::Failed {
+                    reason: *reason,
+                    message: message.clone(),
+                    retry: *retry,
+                    since: Instant::now(),
+                },
+            }),
+            Err(_) => None,
+        };
+        opened
+    }
+
+    async fn connect(&self, namespace: &str, name: &str, owner: Uuid) -> Result<Connection> {
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        let secret = secrets.get(name).await.map_err(Error::api(format_args!("get Secret {namespace}/{name}")))?;
+        if !secret.labels().contains_key(labels::STORE) {
+            return Err(not_labelled(namespace, name));
+        }
+        let config = config(name, &secret)?;
+        let adopt = match config.get(ADOPT).map(|text| text.trim()).filter(|text| !text.is_empty()) {
+            None => None,
+            Some(text) => Some(text.parse::<Uuid>().map_err(|_| {
+                Error::stalled(
+                    Reason::StoreConfigInvalid,
+                    format!("Secret {name}: key adopt must be the id of a store (a UUID), not {text:?}"),
+                )
+            })?),
+        };
+        let told = |error| about(name, &error);
+        let (objects, prefix) = backend::connect(&config, self.schemes).map_err(told)?;
+        backend::probe(&objects, &prefix).await.map_err(told)?;
+        let objects = Arc::new(Metered::new(objects, self.metrics.clone()));
+        let store = Store::open(objects, prefix).await.map_err(told)?;
+        let owner = Owner { cluster: self.cluster, namespace: owner };
+        store.claim(owner, adopt).await.map_err(told)?;
+        tracing::info!(namespace, secret = name, store = %store.id(), "store opened");
+        Ok(Connection { store, secret: name.to_owned() })
+    }
+
+    /// Why the cache has no such Secret: it is not there, or not labelled.
+    async fn missing(&self, namespace: &str, name: &str) -> Result<Error> {
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        let found = secrets
+            .get_metadata_opt(name)
+            .await
+            .map_err(Error::api(format_args!("get Secret {namespace}/{name}")))?;
+        Ok(match found {
+            None => Error::stalled(
+                Reason::StoreSecretMissing,
+                format!(
+                    "there is no Secret {name} in namespace {namespace}: create it with the key url \
+                     (s3://bucket/prefix) and the store's credentials, labelled {}=true",
+                    labels::STORE
+                ),
+            ),
+            Some(secret) if secret.labels().contains_key(labels::STORE) => {
+                // Labelled a moment ago: the cache is about to show it.
+                Error::waiting(Reason::StoreSecretMissing, format!("Secret {name} is being read"))
+            }
+            Some(_) => not_labelled(namespace, name),
+        })
+    }
+
+    async fn namespace_uid(&self, namespace: &str) -> Result<Uuid> {
+        let uid = self.caches.namespaces.get_cluster(namespace).and_then(|found| found.uid());
+        uid.and_then(|uid| uid.parse().ok()).ok_or_else(|| {
+            Error::waiting(Reason::Progressing, format!("namespace {namespace} is not known yet"))
+        })
+    }
+}
+
+fn not_labelled(namespace: &str, name: &str) -> Error {
+    Error::stalled(
+        Reason::StoreSecretNotLabelled,
+        format!(
+            "Secret {name} is not labelled as a store's: if it is meant to be one, \
+             kubectl -n {namespace} label secret {name} {}=true",
+            labels::STORE
+        ),
+    )
+}
+
+/// The Secret's keys as text.
+fn config(name: &str, secret: &Secret) -> Result<BTreeMap<String, String>> {
+    let data = secret.data.iter().flatten();
+    data.map(|(key, value)| match String::from_utf8(value.0.clone()) {
+        Ok(text) => Ok((key.clone(), text)),
+        Err(_) => Err(Error::stalled(
+            Reason::StoreConfigInvalid,
+            format!("Secret {name}: the value of key {key} must be UTF-8 text"),
+        )),
+    })
+    .collect()
+}
+
+/// What the store's error means for whoever uses the Secret, with the remedy.
+pub fn about(secret: &str, error: &varve_store::Error) -> Error {
+    use varve_store::Error as E;
+    let words = chain(error);
+    let (reason, remedy, retry) = match error {
+        E::Config { .. } => (Reason::StoreConfigInvalid, "correct the Secret", Retry::WhenChanged),
+        E::BucketNotFound { .. } => {
+            (Reason::StoreBucketMissing, "create the bucket, or correct url in the Secret", Retry::WhenChanged)
+        }
+        E::AccessDenied { .. } => (
+            Reason::StoreUnauthorized,
+            "correct the credentials in the Secret, or allow them to read, write and list this bucket",
+            Retry::WhenChanged,
+        ),
+        E::Unreachable { .. } => {
+            (Reason::StoreUnreachable, "check endpoint and network; it is tried again by itself", Retry::Backoff)
+        }
+        // Its own words name the remedy: `adopt`, or an upgrade.
+        E::OwnedElsewhere { .. } => (Reason::StoreOwnedElsewhere, "", Retry::WhenChanged),
+        E::FeatureUnknown { .. } => (Reason::StoreTooNew, "", Retry::WhenChanged),
+        E::Corrupt { .. } | E::Decode { .. } | E::SealMismatch { .. } => (Reason::StoreCorrupt, "", Retry::WhenChanged),
+        error if error.is_retryable() => (Reason::StoreUnreachable, "it is tried again by itself", Retry::Backoff),
+        _ => (Reason::StoreUnreachable, "", Retry::WhenChanged),
+    };
+    let dash = if remedy.is_empty() { "" } else { ": " };
+    Error::Told { reason, message: format!("store of Secret {secret}: {words}{dash}{remedy}"), retry }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_s_refusal_names_the_secret_and_the_remedy() {
+        let error = varve_store::Error::AccessDenied { doing: "read v1/store.json".into(), what: "InvalidAccessKeyId".into() };
+        let Error::Told { reason, message, retry } = about("bucket-a", &error) else { panic!("must be told") };
+        assert_eq!((reason, retry), (Reason::StoreUnauthorized, Retry::WhenChanged));
+        assert!(message.contains("Secret bucket-a") && message.contains("InvalidAccessKeyId"));
+        assert!(message.contains("correct the credentials"));
+    }
+}
