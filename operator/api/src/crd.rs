@@ -91,9 +91,16 @@ fn tidy(schema: &mut Value) {
     }
 }
 
-/// The first paragraph, on one line.
+/// The first paragraph, on one line, without the links that Kubernetes' own descriptions end in.
 fn paragraph(text: &str) -> String {
-    text.split("\n\n").next().unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
+    let text = text.split("\n\n").next().unwrap_or_default();
+    let text = text.split("More info:").next().unwrap_or_default();
+    let text = text.split("This field is effectively required").next().unwrap_or_default();
+    let mut line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.ends_with(|c: char| c.is_alphanumeric()) {
+        line.push('.');
+    }
+    line
 }
 
 /// The files of `crds/`: their names and what is in them.

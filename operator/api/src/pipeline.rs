@@ -54,8 +54,12 @@ pub const DEFAULT_JOB_HISTORY_LIMIT: u32 = 20;
         "an entry of inputs may not name itself in cross or union",
     ),
     (
-        "self.inputs.all(i, (!has(i.cross) || i.cross.all(m, self.inputs.exists(j, j.name == m))) && (!has(i.union) || i.union.all(m, self.inputs.exists(j, j.name == m))))",
-        "each name in cross and union must be the name of another entry of inputs",
+        "self.inputs.all(i, !has(i.cross) || i.cross.all(m, self.inputs.exists(j, j.name == m)))",
+        "each name in cross must be the name of another entry of inputs",
+    ),
+    (
+        "self.inputs.all(i, !has(i.union) || i.union.all(m, self.inputs.exists(j, j.name == m)))",
+        "each name in union must be the name of another entry of inputs",
     ),
     (
         "self.inputs.all(i, self.inputs.map(j, (has(j.cross) && i.name in j.cross ? 1 : 0) + (has(j.union) && i.name in j.union ? 1 : 0)).sum() <= 1)",

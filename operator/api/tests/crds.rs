@@ -1,0 +1,124 @@
+//! What holds for every CRD, and for the files in `crds/`.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crds")
+}
+
+#[test]
+fn the_files_in_crds_are_what_the_types_say() {
+    for (name, text) in varve_api::crd::files() {
+        let path = folder().join(&name);
+        if std::env::var_os("VARVE_GENERATE").is_some() {
+            std::fs::write(&path, &text).expect("write a CRD's file");
+        }
+        let found = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(found == text, "crds/{name} is stale: run `cargo xtask generate`");
+    }
+    let mut found: Vec<String> = std::fs::read_dir(folder())
+        .expect("list crds/")
+        .map(|entry| entry.expect("an entry of crds/").file_name().to_string_lossy().into_owned())
+        .filter(|name| name.ends_with(".yaml"))
+        .collect();
+    found.sort();
+    assert_eq!(found, ["commit.yaml", "job.yaml", "pipeline.yaml", "repo.yaml"]);
+}
+
+#[test]
+fn a_crd_is_smaller_than_200_kib() {
+    for (name, text) in varve_api::crd::files() {
+        println!("{name}: {} bytes", text.len());
+        assert!(text.len() < 200 << 10, "{name} has {} bytes", text.len());
+    }
+}
+
+/// Calls `see` with each schema below this one and the path to it.
+fn walk(schema: &Value, path: &str, see: &mut impl FnMut(&Value, &str)) {
+    see(schema, path);
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        walk(property, &format!("{path}.{name}"), see);
+    }
+    for key in ["items", "additionalProperties"] {
+        if schema[key].is_object() {
+            walk(&schema[key], &format!("{path}[]"), see);
+        }
+    }
+}
+
+/// Calls `see` with each schema of each kind.
+fn each(see: &mut impl FnMut(&Value, &str)) {
+    for crd in varve_api::crds() {
+        let kind = crd.spec.names.kind.clone();
+        let crd = serde_json::to_value(crd).expect("a CRD is JSON");
+        walk(&crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"], &kind, see);
+    }
+}
+
+#[test]
+fn every_field_has_a_description_that_reads_like_a_sentence() {
+    each(&mut |schema, path| {
+        let standard = ["apiVersion", "kind", "metadata"].iter().any(|f| path.split('.').nth(1) == Some(f));
+        if standard || path.ends_with("[]") {
+            return;
+        }
+        let text = schema["description"].as_str().unwrap_or_else(|| panic!("{path} has no description"));
+        assert!(text.ends_with(['.', ')', ':', '"', '`']), "{path}: {text}");
+        assert!(!text.contains('\n'), "{path}: {text}");
+    });
+}
+
+#[test]
+fn every_list_map_and_string_is_bounded() {
+    each(&mut |schema, path| {
+        if path.ends_with(".metadata") || path.ends_with(".apiVersion") || path.ends_with(".kind") {
+            return;
+        }
+        let bounded = |key: &str| schema[key].is_u64();
+        match schema["type"].as_str() {
+            Some("string") => assert!(
+                bounded("maxLength") || schema["enum"].is_array() || schema["format"] == "date-time",
+                "{path} has no maxLength"
+            ),
+            Some("array") => assert!(bounded("maxItems"), "{path} has no maxItems"),
+            Some("object") if schema["additionalProperties"].is_object() => {
+                assert!(bounded("maxProperties"), "{path} has no maxProperties");
+            }
+            Some("object") => assert!(schema["properties"].is_object(), "{path} is an object without fields"),
+            Some("integer" | "boolean") => {}
+            other => assert!(schema["x-kubernetes-int-or-string"] == true, "{path} has type {other:?}"),
+        }
+        assert!(schema["nullable"].is_null(), "{path} is nullable");
+    });
+}
+
+/// What YAML 1.1, and with it some tools for Kubernetes, reads as a boolean.
+const BOOLEANS: [&str; 8] = ["y", "n", "yes", "no", "on", "off", "true", "false"];
+
+#[test]
+fn no_field_or_enum_value_is_a_boolean_in_yaml_1_1() {
+    let is_boolean = |word: &str| BOOLEANS.contains(&word.to_lowercase().as_str());
+    each(&mut |schema, path| {
+        for name in schema["properties"].as_object().into_iter().flat_map(|p| p.keys()) {
+            assert!(!is_boolean(name), "{path}.{name}");
+        }
+        for value in schema["enum"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            let is_condition = path.ends_with(".conditions[].status"); // Kubernetes' own, and in quotes everywhere
+            assert!(is_condition || !is_boolean(value), "{path} = {value}");
+        }
+    });
+}
+
+#[test]
+fn every_rule_has_a_message() {
+    let mut rules = 0;
+    each(&mut |schema, path| {
+        for rule in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
+            rules += 1;
+            assert!(rule["message"].as_str().is_some_and(|m| m.len() > 20), "{path}: {rule}");
+        }
+    });
+    assert!(rules > 40, "only {rules} rules were seen");
+}
