@@ -108,14 +108,9 @@ pub struct Change {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copy: Option<Copy>,
 
-    /// Removes a file, a directory with all below it, or everything that a glob matches (`*` and `?` stay
-    /// within one name, `**` crosses directories, `{a,b}` and `[a-z]` work too).
+    /// Removes a file, a directory with all below it, or everything that a glob matches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 4096), extend("x-kubernetes-validations" = schema::rules(&[(
-        "self.startsWith('/')",
-        "delete must be a path or a glob that begins with /",
-    )])))]
-    pub delete: Option<String>,
+    pub delete: Option<Delete>,
 }
 
 /// Writes a file, or the files below a path, from exactly one source.
@@ -217,6 +212,16 @@ pub struct CopySource {
     pub commit: String,
 
     /// The file or directory to copy; `/` is everything.
+    #[schemars(length(min = 1, max = 4096), extend("x-kubernetes-validations" = schema::path("path")))]
+    pub path: String,
+}
+
+/// Removes a file, a directory with all below it, or everything that a glob matches.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Delete {
+    /// The path, or a glob: `*` and `?` stay within one name, `**` crosses directories, `{a,b}` and `[a-z]`
+    /// work too. A path that isn't there, or a glob that matches nothing, is an error.
     #[schemars(length(min = 1, max = 4096), extend("x-kubernetes-validations" = schema::path("path")))]
     pub path: String,
 }

@@ -26,9 +26,20 @@ fn finish(crd: CustomResourceDefinition, name_rules: Value) -> CustomResourceDef
     let mut crd = serde_json::to_value(crd).expect("a CRD is JSON");
     let root = &mut crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
     tidy(root);
+    optional_spec(root);
     root["properties"]["status"]["default"] = json!({ "observedGeneration": -1 });
     root["x-kubernetes-validations"] = on_name(name_rules);
     serde_json::from_value(crd).expect("it still is a CRD")
+}
+
+/// Lets `spec` be left out where nothing in it is required, as of a Repo.
+fn optional_spec(root: &mut Value) {
+    if root["properties"]["spec"]["required"].is_null() {
+        root["properties"]["spec"]["default"] = json!({});
+        if let Some(required) = root["required"].as_array_mut() {
+            required.retain(|name| name != "spec");
+        }
+    }
 }
 
 /// Rules on a string, as rules of the object whose name that string is.
