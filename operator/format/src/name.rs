@@ -45,6 +45,14 @@ fn check_part<'a>(what: &'static str, part: &'a [u8], whole: &[u8]) -> Result<&'
     Ok(text)
 }
 
+/// Checks that a file may stand at this path: anywhere but at the root.
+pub(crate) fn check_file_path(path: &RepoPath) -> Result<(), NameError> {
+    if path.is_root() {
+        return Err(NameError::EmptyPart { what: "path", shown: String::new() });
+    }
+    Ok(())
+}
+
 /// A path within a commit, as it is stored: names joined by `/`, none leading, none trailing; the empty path is the
 /// root. Ordered by bytes.
 ///

@@ -100,13 +100,21 @@ impl File {
 
 /// The id and totals of the tree that holds these files, with all its directories.
 pub fn tree_id(files: &BTreeMap<RepoPath, File>) -> Result<(Hash, Totals), Error> {
-    let files: Vec<(&str, &File)> = files.iter().map(|(path, file)| (path.as_str(), file)).collect();
-    Ok(directory_id(&files)?)
+    Ok(map_id(&MapKind::TREE, &root_rows(files)?)?)
 }
 
-/// Files of one directory, by their paths within it. Those of one sub-directory need not be neighbours in the order
-/// of paths (`a.txt` stands between `a` and `a/`), so they are gathered by name first.
-fn directory_id(files: &[(&str, &File)]) -> Result<(Hash, Totals), MapError> {
+/// The rows of the root directory of the tree that holds these files.
+pub fn root_rows(files: &BTreeMap<RepoPath, File>) -> Result<Vec<Row>, Error> {
+    for path in files.keys() {
+        crate::name::check_file_path(path)?;
+    }
+    let files: Vec<(&str, &File)> = files.iter().map(|(path, file)| (path.as_str(), file)).collect();
+    Ok(directory_rows(&files)?)
+}
+
+/// The rows of one directory, from its files by their paths within it. Those of one sub-directory need not be
+/// neighbours in the order of paths (`a.txt` stands between `a` and `a/`), so they are gathered by name first.
+fn directory_rows(files: &[(&str, &File)]) -> Result<Vec<Row>, MapError> {
     let mut rows: BTreeMap<Bytes, Row> = BTreeMap::new();
     let mut below: BTreeMap<&str, Vec<(&str, &File)>> = BTreeMap::new();
     for (path, file) in files {
@@ -118,13 +126,12 @@ fn directory_id(files: &[(&str, &File)]) -> Result<(Hash, Totals), MapError> {
         }
     }
     for (name, files) in below {
-        let (id, totals) = directory_id(&files)?;
+        let (id, totals) = map_id(&MapKind::TREE, &directory_rows(&files)?)?;
         let row = Row::directory(name, id, totals);
         if rows.contains_key(name.as_bytes()) {
             return Err(MapError::FileAndDirectory { shown: crate::error::escape(name.as_bytes()) });
         }
         rows.insert(row.key.clone(), row);
     }
-    let rows: Vec<Row> = rows.into_values().collect();
-    map_id(&MapKind::TREE, &rows)
+    Ok(rows.into_values().collect())
 }

@@ -83,8 +83,8 @@ impl SpecDigest {
         } = self;
         let mut out = Vec::new();
         put_string(&mut out, image_config_digest);
-        put_option(&mut out, command.as_ref(), put_strings);
-        put_option(&mut out, args.as_ref(), put_strings);
+        put_option(&mut out, command.as_deref(), put_strings);
+        put_option(&mut out, args.as_deref(), put_strings);
         put_option(&mut out, working_dir.as_deref(), put_string);
         put_list(&mut out, env.iter(), |out, (name, source)| {
             put_string(out, name);
@@ -116,7 +116,7 @@ impl SpecDigest {
     }
 }
 
-fn put_strings(out: &mut Vec<u8>, strings: &Vec<String>) {
+fn put_strings(out: &mut Vec<u8>, strings: &[String]) {
     put_list(out, strings.iter(), |out, text| put_string(out, text));
 }
 
