@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# cluster.sh up | down | status | env | push TAR-OR-OCI-FOLDER NAME:TAG | import TAR... | nsenter NODE-NUMBER CMD... | kubectl ARG... | store-secret NAMESPACE [NAME]
+# cluster.sh up | down | status | env | push TAR-OR-OCI-FOLDER NAME:TAG | import TAR... | nsenter NODE-NUMBER CMD... | kubectl ARG... | store-secret NAMESPACE [NAME] | bucket NAME
 # A Kubernetes cluster on this machine, with a registry and an S3 server beside it. Each node has its own
 # mount, pid and network namespaces (node.sh); the host gets one veth, its way in, and the cluster has no way out.
 set -euo pipefail
@@ -34,7 +34,7 @@ dns_ready() { api "/apis/apps/v1/namespaces/kube-system/deployments/coredns" | g
 s3() { # CURL-ARG...: one signed request
 	( . "$DATA/s3.env"; curl -sf --max-time 5 --aws-sigv4 aws:amz:us-east-1:s3 --user "$ROOT_ACCESS_KEY:$ROOT_SECRET_KEY" -H "x-amz-content-sha256: UNSIGNED-PAYLOAD" "$@" )
 }
-bucket() { s3 "$S3/varve?list-type=2&max-keys=1" || s3 -X PUT "$S3/varve"; }
+bucket() { s3 "$S3/$1?list-type=2&max-keys=1" >/dev/null || s3 -X PUT "$S3/$1"; } # NAME: makes it, unless it is there
 
 up() {
 	local k a=()
@@ -58,7 +58,7 @@ up() {
 	for k in $(seq "$NODES"); do wait_for 30 "node-$k: containerd ready" ctr "$k" version; done
 	images
 	render "$HERE/manifests/coredns.yaml" 1 | kubectl --kubeconfig "$PKI/admin.kubeconfig" apply --server-side -f - >/dev/null
-	wait_for 20 "bucket ready: s3://varve at $S3" bucket
+	wait_for 20 "bucket ready: s3://varve at $S3" bucket varve
 	for k in $(seq "$NODES"); do wait_for 60 "node-$k: ready" node_ready "$k"; done
 	wait_for 60 "DNS ready" dns_ready
 	install -m 600 /dev/null "$KUBECONFIG"
@@ -182,7 +182,7 @@ status() {
 case ${1:-} in
 up | down | status) "$1" ;;
 env) env_lines ;;
-import | push | store-secret | kubectl) "$@" ;;
+import | push | bucket | store-secret | kubectl) "$@" ;;
 nsenter) shift; enter "$@" ;;
 *) sed -n 2,4p "$0"; exit 2 ;;
 esac

@@ -1,2 +1,95 @@
-//! placeholder
-fn main() {}
+//! `cargo xtask …`: what is generated, built, demonstrated and tested, one module a subcommand.
+//!
+//! Everything here drives other programs: cargo, `e2e/cluster/cluster.sh`, kubectl, buildah. What a step needs
+//! and misses is installed where that is possible ([`packages`]), and named where it isn't.
+
+mod apply;
+mod bench;
+mod bucket;
+mod cluster;
+mod demo;
+mod e2e;
+mod example;
+mod generate;
+mod images;
+mod kubectl;
+mod packages;
+mod results;
+mod run;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "What is generated, built, demonstrated and tested in Varve")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Sets everything up on this machine and runs the example: photographs in, edges out.
+    Demo,
+    /// Everything that CI runs, on a cluster of its own.
+    Test,
+    /// The tests on a real cluster alone.
+    E2e {
+        /// Also the slow ones: faults, scale, a cluster made anew.
+        #[arg(long)]
+        full: bool,
+        /// Only tests whose name contains this.
+        filter: Option<String>,
+    },
+    /// Measures.
+    Bench {
+        #[command(subcommand)]
+        what: bench::What,
+    },
+    /// Writes what is generated: `crds/`.
+    Generate {
+        /// Writes nothing, and fails where something is stale.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Builds Varve's image and the example's, and pushes them to the cluster's registry.
+    Images,
+    /// The test cluster.
+    Cluster {
+        #[command(subcommand)]
+        what: ClusterCommand,
+    },
+}
+
+#[derive(Subcommand)]
+enum ClusterCommand {
+    /// Starts it; the first time builds Kubernetes, which takes about seven minutes on two cores.
+    Up,
+    /// Takes it down and leaves nothing behind.
+    Down,
+    /// Says how to reach it and what runs in it.
+    Status,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Demo => demo::demo(),
+        Command::Test => return test::test(),
+        Command::E2e { full, filter } => e2e::e2e(full, filter.as_deref()),
+        Command::Bench { what } => bench::bench(&what),
+        Command::Generate { check } => generate::generate(check),
+        Command::Images => images::images(),
+        Command::Cluster { what: ClusterCommand::Up } => cluster::Cluster::of_the_user().up().map(drop),
+        Command::Cluster { what: ClusterCommand::Down } => cluster::Cluster::of_the_user().down(),
+        Command::Cluster { what: ClusterCommand::Status } => cluster::Cluster::of_the_user().status(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! The test cluster: `e2e/cluster/cluster.sh`, and what it says of itself.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::{packages, run};
+
+/// A test cluster by name; whether it is up is another matter.
+#[derive(Clone)]
+pub(crate) struct Cluster {
+    /// What `cluster.sh` is told besides the user's own environment.
+    settings: Vec<(&'static str, String)>,
+    name: String,
+}
+
+/// A cluster that is up: the variables with which programs reach it.
+#[derive(Clone)]
+pub(crate) struct Access {
+    pub(crate) environment: BTreeMap<String, String>,
+    cluster: Cluster,
+}
+
+impl Cluster {
+    /// The one that the user looks at: `e2e`, or what `E2E_NAME` and its like say.
+    pub(crate) fn of_the_user() -> Self {
+        Self { settings: vec![], name: std::env::var("E2E_NAME").unwrap_or_else(|_| "e2e".into()) }
+    }
+
+    /// One of its own for the tests, so that they never touch the user's.
+    pub(crate) fn for_tests() -> Self {
+        let settings = vec![("E2E_NAME", "test".into()), ("E2E_NET", "10.99".into())];
+        Self { settings, name: "test".into() }
+    }
+
+    fn script(&self, arguments: &[&str]) -> Command {
+        let mut command = run::command(run::root().join("e2e/cluster/cluster.sh"), arguments);
+        if !self.settings.is_empty() {
+            command.env_remove("E2E_DATA").env_remove("E2E_BUCKETS"); // the user's own cluster's
+        }
+        command.envs(self.settings.iter().map(|(key, value)| (key, value)));
+        command
+    }
+
+    /// Starts it, unless it is up.
+    pub(crate) fn up(&self) -> Result<Access> {
+        packages::for_the_cluster()?;
+        run::run("start the cluster", &mut self.script(&["up"]))?;
+        self.access()
+    }
+
+    /// Takes it down, whatever state it is in; leaves nothing behind.
+    pub(crate) fn down(&self) -> Result<()> {
+        run::run("take the cluster down", &mut self.script(&["down"]))
+    }
+
+    pub(crate) fn status(&self) -> Result<()> {
+        run::run("look at the cluster", &mut self.script(&["status"]))
+    }
+
+    /// The folder of its logs.
+    pub(crate) fn logs(&self) -> PathBuf {
+        run::cache().join(format!("{}-cluster/log", self.name))
+    }
+
+    /// How to take it down by hand.
+    pub(crate) fn down_command(&self) -> String {
+        let settings = self.settings.iter().map(|(key, value)| format!("{key}={value} ")).collect::<String>();
+        format!("{settings}cargo xtask cluster down")
+    }
+
+    fn access(&self) -> Result<Access> {
+        let lines = run::output("ask the cluster how to reach it", &mut self.script(&["env"]))?;
+        let environment = lines.lines().filter_map(|line| line.split_once('=')).map(|(k, v)| (k.into(), v.into())).collect();
+        Ok(Access { environment, cluster: self.clone() })
+    }
+}
+
+impl Access {
+    /// One of the variables that `cluster.sh env` names.
+    pub(crate) fn get(&self, key: &str) -> Result<&str> {
+        self.environment.get(key).map(String::as_str).with_context(|| format!("cluster.sh env does not name {key}"))
+    }
+
+    /// host:port of the registry.
+    pub(crate) fn registry(&self) -> Result<&str> {
+        self.get("VARVE_REGISTRY")
+    }
+
+    /// Pushes a docker archive or the folder of an OCI layout; gives back the reference by digest.
+    pub(crate) fn push(&self, image: &std::path::Path, name: &str) -> Result<String> {
+        let image = image.to_str().context("the image's path is not UTF-8")?;
+        Ok(run::output("push an image", &mut self.cluster.script(&["push", image, name]))?.trim().to_owned())
+    }
+
+    /// The manifest of a Secret for a namespace's own prefix of the bucket.
+    pub(crate) fn store_secret(&self, namespace: &str) -> Result<String> {
+        run::output("make the store's Secret", &mut self.cluster.script(&["store-secret", namespace]))
+    }
+
+    /// Makes a bucket, unless it is there.
+    pub(crate) fn make_bucket(&self, name: &str) -> Result<()> {
+        run::output("make a bucket", &mut self.cluster.script(&["bucket", name])).map(drop)
+    }
+
+    /// `hk mkimage`: makes an image of files.
+    pub(crate) fn mkimage(&self) -> Result<Command> {
+        let folder = PathBuf::from(self.get("VARVE_KUBECTL")?).with_file_name("hk");
+        Ok(run::command(folder, ["mkimage"]))
+    }
+}

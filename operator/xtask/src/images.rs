@@ -1,0 +1,75 @@
+//! Varve's image: both programs, static, in an image from scratch; and the example's images beside it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::cluster::{Access, Cluster};
+use crate::{example, run};
+
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+/// Ours alone, see the workspace's Cargo.toml: optimised, but not for minutes.
+const PROFILE: &str = "image";
+
+/// What was pushed, each by digest.
+pub(crate) struct Images {
+    pub(crate) varve: String,
+    pub(crate) edges: String,
+    pub(crate) montage: String,
+}
+
+impl Images {
+    /// Variables for the tests.
+    pub(crate) fn environment(&self) -> [(&'static str, &str); 3] {
+        [("VARVE_IMAGE", &self.varve), ("VARVE_EDGES_IMAGE", &self.edges), ("VARVE_MONTAGE_IMAGE", &self.montage)]
+    }
+}
+
+/// `cargo xtask images`.
+pub(crate) fn images() -> Result<()> {
+    let images = build_and_push(&Cluster::of_the_user().up()?)?;
+    for (_, reference) in images.environment() {
+        println!("{reference}");
+    }
+    Ok(())
+}
+
+/// Builds what is not built yet and pushes all to the cluster's registry.
+pub(crate) fn build_and_push(access: &Access) -> Result<Images> {
+    // The example's images wait for the network and the disk most of the time, ours for the processor.
+    let (programs, example) = std::thread::scope(|scope| {
+        let example = scope.spawn(example::images);
+        let programs = run::step("build Varve, static", static_programs);
+        (programs, example.join().expect("building the example's images does not panic"))
+    });
+    let (programs, example) = (programs?, example.context("build the example's images")?);
+    run::step("push the images", || {
+        Ok(Images {
+            varve: access.push(&archive(access, &programs)?, "varve:dev")?,
+            edges: access.push(&example.edges, "edges:1")?,
+            montage: access.push(&example.montage, "montage:1")?,
+        })
+    })
+}
+
+/// Builds `varve` and `varve-shim` with nothing linked at run time; gives back their folder.
+fn static_programs() -> Result<PathBuf> {
+    let flags = format!(r#"target.{TARGET}.rustflags=["-C","target-feature=+crt-static"]"#);
+    let arguments = ["build", "--config", &flags, "--profile", PROFILE, "--target", TARGET];
+    let programs = ["-p", "varve", "--bin", "varve", "-p", "varve-worker", "--bin", "varve-shim"];
+    run::run("build Varve", &mut run::cargo(arguments.into_iter().chain(programs)))?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| run::root().join("target"), PathBuf::from);
+    Ok(target.join(TARGET).join(PROFILE))
+}
+
+/// The image: the two programs and the certificates that TLS is checked by.
+fn archive(access: &Access, programs: &Path) -> Result<PathBuf> {
+    let archive = programs.join("varve.tar");
+    let program = |name: &str| format!("{}=/{name}", programs.join(name).display());
+    let mut command = access.mkimage()?;
+    command.arg(&archive).args(["varve:dev", "-user", "65532:65532", "-entry", "/varve", "/etc/", "/etc/ssl/", "/etc/ssl/certs/"]);
+    command.args([program("varve"), program("varve-shim")]);
+    command.arg("/etc/ssl/certs/ca-certificates.crt=/etc/ssl/certs/ca-certificates.crt");
+    run::run("make Varve's image", &mut command)?;
+    Ok(archive)
+}

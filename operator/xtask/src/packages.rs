@@ -1,0 +1,100 @@
+//! What the machine must have beyond Rust: installed as root on Debian, and named exactly elsewhere.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use crate::run;
+
+/// A Debian package, and what shows that it or its like is there.
+struct Package {
+    name: &'static str,
+    shown_by: ShownBy,
+}
+
+enum ShownBy {
+    Program(&'static str),
+    File(&'static str),
+    /// A Python module.
+    Module(&'static str),
+}
+
+use ShownBy::{File, Module, Program};
+
+const CLUSTER: &[Package] = &[
+    Package { name: "runc", shown_by: File("/usr/sbin/runc") },
+    Package { name: "containernetworking-plugins", shown_by: File("/usr/lib/cni/ptp") },
+    Package { name: "nftables", shown_by: Program("nft") },
+    Package { name: "iproute2", shown_by: Program("ip") },
+    Package { name: "busybox-static", shown_by: File("/bin/busybox") },
+    Package { name: "curl", shown_by: Program("curl") },
+    Package { name: "bc", shown_by: Program("bc") },
+    Package { name: "procps", shown_by: Program("pgrep") },
+    Package { name: "ca-certificates", shown_by: File("/etc/ssl/certs/ca-certificates.crt") },
+];
+
+const IMAGES: &[Package] = &[
+    Package { name: "buildah", shown_by: Program("buildah") },
+    Package { name: "debootstrap", shown_by: Program("debootstrap") },
+    Package { name: "python3-pip", shown_by: Module("pip") },
+];
+
+/// What the test cluster needs.
+pub(crate) fn for_the_cluster() -> Result<()> {
+    if !is_root() {
+        bail!("the test cluster makes namespaces and mounts: it must be run as root");
+    }
+    if !Program("go").is_there() {
+        bail!("the test cluster is built from Go modules: install Go 1.26.6 or newer (https://go.dev/dl)");
+    }
+    install(CLUSTER)
+}
+
+/// What building the example's images needs.
+pub(crate) fn for_the_images() -> Result<()> {
+    install(IMAGES)
+}
+
+/// What the test suite needs besides: the independent reader of the format is Python.
+pub(crate) fn for_the_tests() -> Result<()> {
+    install(&IMAGES[2..])
+}
+
+fn install(packages: &[Package]) -> Result<()> {
+    let missing: Vec<_> = packages.iter().filter(|package| !package.shown_by.is_there()).map(|p| p.name).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !is_root() || !Program("apt-get").is_there() {
+        bail!("missing on this machine; install what Debian calls: {}", missing.join(" "));
+    }
+    println!("installing {}", missing.join(" "));
+    let apt = |arguments: &[&str]| {
+        let mut command = run::command("apt-get", arguments);
+        command.env("DEBIAN_FRONTEND", "noninteractive");
+        run::output("install packages", &mut command)
+    };
+    apt(&["update"])?;
+    apt(&[&["install", "-y", "--no-install-recommends"], missing.as_slice()].concat()).map(drop)
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+impl ShownBy {
+    fn is_there(&self) -> bool {
+        match self {
+            File(path) => Path::new(path).exists(),
+            Program(name) => ["/usr/sbin", "/sbin"]
+                .iter()
+                .map(Path::new)
+                .map(Path::to_path_buf)
+                .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()))
+                .any(|folder| folder.join(name).exists()),
+            Module(name) => {
+                run::output("look for a Python module", &mut run::command("python3", ["-c", &format!("import {name}")])).is_ok()
+            }
+        }
+    }
+}
