@@ -307,6 +307,9 @@ pub struct JobRecord {
     /// Every datum that was not carried over unchanged, sorted by key.
     #[prost(message, repeated, tag = "8")]
     pub datums: Vec<JobDatum>,
+    /// How many datums the Job's inputs make in all, those carried over unchanged included.
+    #[prost(uint64, tag = "9")]
+    pub total: u64,
 }
 
 /// How a Job came by a datum's result.
