@@ -159,6 +159,7 @@ env_lines() { # what a program needs to use the cluster, a variable a line
 	( . "$DATA/s3.env"; cat <<-END
 		KUBECONFIG=$KUBECONFIG
 		VARVE_KUBECTL=$BIN/kubectl
+		VARVE_AUDIT_LOG=$LOG/audit.log
 		VARVE_CRANE=$BIN/crane
 		VARVE_REGISTRY=$REGISTRY
 		VARVE_S3_ENDPOINT=$S3

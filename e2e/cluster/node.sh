@@ -59,7 +59,8 @@ control_plane() {
 		--requestheader-client-ca-file="$PKI/ca.crt" --requestheader-allowed-names=front-proxy-client --requestheader-username-headers=X-Remote-User \
 		--requestheader-group-headers=X-Remote-Group --requestheader-extra-headers-prefix=X-Remote-Extra- \
 		--proxy-client-cert-file="$PKI/front-proxy.crt" --proxy-client-key-file="$PKI/front-proxy.key" \
-		--service-cluster-ip-range="$SVC_NET" --allow-privileged=true --profiling=false ${E2E_APISERVER_FLAGS:-}
+		--service-cluster-ip-range="$SVC_NET" --allow-privileged=true --profiling=false \
+		--audit-policy-file="$HERE/conf/audit.yaml" --audit-log-path="$LOG/audit.log" --audit-log-mode=blocking ${E2E_APISERVER_FLAGS:-}
 	( wait_for_api; controllers; wait ) &
 }
 
