@@ -58,7 +58,7 @@ pub struct JobSpec {
     pub pipeline: String,
 
     /// The Commits that are read.
-    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[schemars(length(min = 1, max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub inputs: Vec<InputCommit>,
 
     /// The Pipeline as it was when this Job was made, with the image that its reference stood for.

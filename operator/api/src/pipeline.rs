@@ -231,7 +231,8 @@ pub struct Container {
     #[schemars(schema_with = "subset::env_from")]
     pub env_from: Vec<EnvFromSource>,
 
-    /// CPU, memory and devices, such as `nvidia.com/gpu`, of each pod's container.
+    /// CPU, memory and devices, such as `nvidia.com/gpu`, of each pod's container. Parts of a CPU are `500m`, or
+    /// `"0.5"` in quotes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "subset::resources")]
     pub resources: Option<ResourceRequirements>,
