@@ -1,0 +1,70 @@
+//! The init container: lays out the shared volume and copies the shim into it.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use varve_api::pod;
+
+use crate::keeper::layout::Layout;
+
+/// Where the shim is taken from and where the shared volume is.
+#[derive(Debug)]
+pub struct Install {
+    /// The shim in our image.
+    pub shim: PathBuf,
+    /// The shared volume.
+    pub volume: PathBuf,
+}
+
+impl Install {
+    /// As in a pod; the environment moves both for tests and other runners.
+    pub fn from_env() -> Self {
+        let path = |name: &str, default: String| std::env::var_os(name).map_or_else(|| default.into(), PathBuf::from);
+        Self {
+            shim: path("VARVE_INSTALL_SHIM", format!("/{}", pod::SHIM)),
+            volume: path("VARVE_VOLUME", pod::VOLUME_PATH.to_owned()),
+        }
+    }
+
+    /// Lays out the volume. Run again after a crash, it does the same again.
+    pub fn run(&self) -> io::Result<()> {
+        let layout = Layout::at(&self.volume);
+        layout.create().map_err(|error| doing(&format!("lay out {}", self.volume.display()), &error))?;
+        let to = layout.ctl().join(pod::SHIM);
+        copy_program(&self.shim, &to)
+            .map_err(|error| doing(&format!("copy {} to {}", self.shim.display(), to.display()), &error))
+    }
+}
+
+/// Copies under another name first, so that no half-written program can ever be started.
+fn copy_program(from: &Path, to: &Path) -> io::Result<()> {
+    let partial = to.with_extension("partial");
+    fs::copy(from, &partial)?;
+    fs::set_permissions(&partial, Permissions::from_mode(0o555))?;
+    fs::rename(&partial, to)
+}
+
+fn doing(what: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{what}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn installing_twice_leaves_the_same_executable_shim() {
+        let root = tempfile::tempdir().unwrap();
+        let shim = root.path().join("image-shim");
+        fs::write(&shim, "a program").unwrap();
+        let install = Install { shim, volume: root.path().join("volume") };
+        fs::create_dir(&install.volume).unwrap();
+        install.run().unwrap();
+        install.run().unwrap();
+        let installed = install.volume.join("ctl/varve-shim");
+        assert_eq!(fs::read_to_string(&installed).unwrap(), "a program");
+        assert_eq!(fs::metadata(&installed).unwrap().permissions().mode() & 0o7777, 0o555);
+    }
+}

@@ -1,0 +1,209 @@
+//! What user code left in `/pfs/out`, imported as a tree.
+//!
+//! Folder by folder, children first, so that memory holds one batch of entries and the names of
+//! subfolders on the way down, never a whole tree; a file is streamed. Everything is opened
+//! beneath the folder's own descriptor. What no tree can hold is the datum's failure, and named.
+
+use std::ffi::OsString;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use rustix::fs::FileType;
+use varve_format::{MapKind, RepoPath};
+use varve_store::{Entry, Error as StoreError, NodeRef, Session, TreeEdit};
+
+use super::beneath::{Beneath, Found, kind_name, shown};
+use super::links::{LinkError, Lookup, Resolved};
+
+/// Files of one datum read at once: enough to hide the disk's latency behind the hashing.
+const FILES_AT_ONCE: usize = 4;
+
+/// Files up to this size are read whole: a buffer costs less than the stream's hand-offs.
+const WHOLE_BYTES: u64 = 64 << 10;
+
+/// Entries of one folder put at once: about 4 MiB of edits.
+const BATCH: usize = 16 << 10;
+
+/// Why an output was not imported.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OutputError {
+    /// The user's doing: the datum fails with this text.
+    #[error("{0}")]
+    Unusable(String),
+    /// The store's or the disk's doing: to be tried again.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The pod's own disk.
+    #[error("read {path}: {source}")]
+    Disk { path: String, source: io::Error },
+}
+
+impl From<LinkError> for OutputError {
+    fn from(error: LinkError) -> Self {
+        match error {
+            LinkError::Unusable(why) => Self::Unusable(why),
+            LinkError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+/// A folder being imported: what is put in already, what is to be put, what is still to come.
+struct Open {
+    path: RepoPath,
+    node: NodeRef,
+    edits: Vec<(RepoPath, TreeEdit)>,
+    subfolders: Vec<RepoPath>,
+}
+
+/// An entry of a folder, looked at.
+enum Item {
+    Folder(RepoPath),
+    Entry(RepoPath, Entry),
+}
+
+/// Imports a folder whole; the result may be the empty tree.
+pub(crate) struct Importer<'a> {
+    pub session: &'a Session,
+    pub lookup: Lookup<'a>,
+}
+
+impl Importer<'_> {
+    /// The tree of everything below `out`.
+    pub(crate) async fn import(&self) -> Result<NodeRef, OutputError> {
+        let mut above: Vec<Open> = Vec::new();
+        let mut folder = self.open(RepoPath::ROOT).await?;
+        loop {
+            if let Some(below) = folder.subfolders.pop() {
+                let below = self.open(below).await?;
+                above.push(std::mem::replace(&mut folder, below));
+                continue;
+            }
+            self.put(&mut folder).await?;
+            let Some(parent) = above.pop() else { return Ok(folder.node) };
+            let done = std::mem::replace(&mut folder, parent);
+            // A folder without any file below does not exist in a tree.
+            if done.node.files > 0
+                && let Some(name) = done.path.file_name()
+            {
+                folder.edits.push((own_name(name)?, TreeEdit::Put(Entry::Directory(done.node))));
+                if folder.edits.len() >= BATCH {
+                    self.put(&mut folder).await?;
+                }
+            }
+        }
+    }
+
+    /// Imports the files of one folder and lists its subfolders.
+    async fn open(&self, path: RepoPath) -> Result<Open, OutputError> {
+        let names = self.lookup.out.names(Path::new(path.as_str())).map_err(|error| self.disk(&path, error))?;
+        let mut folder = Open {
+            path: path.clone(),
+            node: NodeRef::empty(&MapKind::TREE),
+            edits: Vec::new(),
+            subfolders: Vec::new(),
+        };
+        let items = stream::iter(names).map(|name| self.item(&path, name)).buffer_unordered(FILES_AT_ONCE);
+        let mut items = std::pin::pin!(items);
+        while let Some(item) = items.try_next().await? {
+            match item {
+                Item::Folder(below) => folder.subfolders.push(below),
+                Item::Entry(name, entry) => folder.edits.push((name, TreeEdit::Put(entry))),
+            }
+            if folder.edits.len() >= BATCH {
+                self.put(&mut folder).await?;
+            }
+        }
+        Ok(folder)
+    }
+
+    async fn put(&self, folder: &mut Open) -> Result<(), OutputError> {
+        if !folder.edits.is_empty() {
+            folder.node = self.session.edit_tree(&folder.node, std::mem::take(&mut folder.edits)).await?;
+        }
+        Ok(())
+    }
+
+    async fn item(&self, folder: &RepoPath, name: io::Result<OsString>) -> Result<Item, OutputError> {
+        let name = name.map_err(|error| self.disk(folder, error))?;
+        let text = name.to_str().ok_or_else(|| {
+            let folder = folder.as_directory();
+            self.unusable(&format!("{folder}{}", shown(&name)), "its name is not UTF-8, as names in a repo must be")
+        })?;
+        let path = folder.join(text).map_err(|error| {
+            self.unusable(&format!("{}{}", folder.as_directory(), shown(&name)), &error.to_string())
+        })?;
+        let at = PathBuf::from(path.as_str());
+        let found = self.lookup.out.look(&at).map_err(|error| self.disk(&path, error))?;
+        let entry = match found.kind {
+            FileType::Directory => {
+                path.check_directory().map_err(|error| self.unusable(&shown(at.as_os_str()), &error.to_string()))?;
+                return Ok(Item::Folder(path));
+            }
+            FileType::RegularFile => self.file(&path, &at, found).await?,
+            FileType::Symlink => self.link(&path, &at).await?,
+            kind => {
+                let why = format!("it is {}, and a repo holds only files, directories and symlinks", kind_name(kind));
+                return Err(self.unusable(&shown(at.as_os_str()), &why));
+            }
+        };
+        Ok(Item::Entry(own_name(text)?, entry))
+    }
+
+    async fn file(&self, path: &RepoPath, at: &Path, found: Found) -> Result<Entry, OutputError> {
+        let file = self.lookup.out.file(at).map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => {
+                self.unusable(&shown(at.as_os_str()), "it can't be read: permission denied")
+            }
+            _ => self.disk(path, error),
+        })?;
+        let content = if found.size <= WHOLE_BYTES {
+            let mut whole = Vec::new();
+            (&file).take(WHOLE_BYTES + 1).read_to_end(&mut whole).map_err(|error| self.disk(path, error))?;
+            self.session.write_content(whole.as_slice()).await?
+        } else {
+            self.session.write_content(tokio::fs::File::from_std(file)).await?
+        };
+        Ok(Entry::File { executable: found.executable, content })
+    }
+
+    async fn link(&self, path: &RepoPath, at: &Path) -> Result<Entry, OutputError> {
+        let unusable = |why: &str| self.unusable(&shown(at.as_os_str()), why);
+        let target = self.lookup.out.link_target(at).map_err(|error| self.disk(path, error))?;
+        let target = String::from_utf8(target).map_err(|error| {
+            let shown = shown(std::ffi::OsStr::from_bytes(error.as_bytes()));
+            unusable(&format!("the symlink to {shown} is not UTF-8, as links in a repo must be"))
+        })?;
+        let names: Vec<String> = path.names().map(str::to_owned).collect();
+        match self.lookup.resolve(&names, &target).await {
+            Ok(Resolved::Kept(target)) => {
+                Ok(Entry::Symlink { target: self.session.write_content(target.as_bytes()).await? })
+            }
+            Ok(Resolved::Input(entry)) => Ok(entry),
+            Err(LinkError::Unusable(why)) => Err(unusable(&format!("the symlink {why}"))),
+            Err(other) => Err(other.into()),
+        }
+    }
+
+    fn unusable(&self, path: &str, why: &str) -> OutputError {
+        OutputError::Unusable(format!("the output {}/out/{path} can't be used: {why}", self.lookup.pfs))
+    }
+
+    fn disk(&self, path: &RepoPath, source: io::Error) -> OutputError {
+        if source.kind() == io::ErrorKind::PermissionDenied {
+            return self.unusable(path.as_str(), "it can't be read: permission denied");
+        }
+        OutputError::Disk { path: format!("{}/out{path}", self.lookup.pfs), source }
+    }
+}
+
+fn own_name(name: &str) -> Result<RepoPath, OutputError> {
+    RepoPath::parse(name).map_err(|error| OutputError::Unusable(error.to_string()))
+}
+
+/// Opens what user code left as `out`; anything but a directory there is the datum's failure.
+pub(crate) fn open_out(done: &Path, pfs: &str) -> Result<Beneath, OutputError> {
+    let path = done.join(super::layout::OUT);
+    Beneath::open(&path).map_err(|error| OutputError::Unusable(format!("{pfs}/out is no directory any more: {error}")))
+}

@@ -1,0 +1,125 @@
+//! What a run's end means for its datum. Pure.
+
+use crate::protocol::{Ended, Outcome};
+
+/// What a run's end means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The output counts, if it can be imported.
+    Succeeded,
+    /// A try is used.
+    Failed(Failure),
+    /// The pod is being stopped: the run never happened, and no try is used.
+    Stopped,
+}
+
+/// Why a try failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// `CamelCase`, from a bounded set.
+    pub reason: &'static str,
+    /// For the datum's log and tail, where the user's code said nothing itself.
+    pub message: String,
+    /// No further try in this pod could end otherwise.
+    pub is_final: bool,
+}
+
+impl Failure {
+    fn new(reason: &'static str, message: String) -> Self {
+        Self { reason, message, is_final: false }
+    }
+
+    /// A failure that no further try could mend.
+    pub(crate) fn last(reason: &'static str, message: String) -> Self {
+        Self { reason, message, is_final: true }
+    }
+
+    /// The try that was under way when the shim died.
+    pub(crate) fn shim_lost() -> Self {
+        let message = "the user's container ended while the datum ran: out of memory, or its main process was killed";
+        Self::new("ContainerLost", message.into())
+    }
+}
+
+/// Judges a run. `accepted` are the exit codes that count as success beside 0.
+pub(crate) fn judge(ended: &Ended, accepted: &[i32], timeout_seconds: Option<u64>) -> Verdict {
+    if ended.outcome == Outcome::Stopped {
+        return Verdict::Stopped;
+    }
+    if ended.oom_kills > 0 {
+        // Also where the command exited 0: a shell may have swallowed its child's death.
+        let message =
+            "the kernel killed a process of the container for lack of memory: raise container.resources.limits.memory";
+        return Verdict::Failed(Failure::new("OutOfMemory", message.into()));
+    }
+    match &ended.outcome {
+        Outcome::Exited { code } if *code == 0 || accepted.contains(code) => Verdict::Succeeded,
+        Outcome::Exited { code } => {
+            Verdict::Failed(Failure::new("ExitCode", format!("the command exited with code {code}")))
+        }
+        Outcome::Signalled { signal } => {
+            Verdict::Failed(Failure::new("Signalled", format!("the command was ended by signal {signal}")))
+        }
+        Outcome::TimedOut => {
+            let limit = timeout_seconds.unwrap_or_default();
+            Verdict::Failed(Failure::new(
+                "TimedOut",
+                format!("the command ran longer than datum.timeoutSeconds, {limit} s"),
+            ))
+        }
+        Outcome::NotStarted(failure) => {
+            Verdict::Failed(Failure::last(failure.reason.as_str(), failure.message.clone()))
+        }
+        Outcome::Stopped => Verdict::Stopped,
+    }
+}
+
+/// The exit code and signal that a record keeps.
+pub(crate) fn exit_of(outcome: &Outcome) -> (Option<i32>, Option<i32>) {
+    match outcome {
+        Outcome::Exited { code } => (Some(*code), None),
+        Outcome::Signalled { signal } => (None, Some(*signal)),
+        Outcome::NotStarted(failure) => (Some(failure.code), None),
+        Outcome::TimedOut | Outcome::Stopped => (None, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{NotStarted, StartFailure};
+
+    fn ended(outcome: Outcome, oom_kills: u64) -> Ended {
+        Ended { outcome, oom_kills, started_ns: 1, ended_ns: 2, output_bytes: 3 }
+    }
+
+    fn reason(verdict: Verdict) -> Option<(&'static str, bool)> {
+        match verdict {
+            Verdict::Failed(failure) => Some((failure.reason, failure.is_final)),
+            Verdict::Succeeded | Verdict::Stopped => None,
+        }
+    }
+
+    #[test]
+    fn zero_and_accepted_exit_codes_succeed_and_others_fail() {
+        let judge = |code| judge(&ended(Outcome::Exited { code }, 0), &[3], None);
+        assert_eq!((judge(0), judge(3)), (Verdict::Succeeded, Verdict::Succeeded));
+        assert_eq!(reason(judge(1)), Some(("ExitCode", false)));
+    }
+
+    #[test]
+    fn a_raised_count_of_kills_fails_also_a_clean_exit() {
+        assert_eq!(reason(judge(&ended(Outcome::Exited { code: 0 }, 1), &[], None)), Some(("OutOfMemory", false)));
+    }
+
+    #[test]
+    fn a_stop_of_the_pod_is_no_failure_whatever_else_happened() {
+        assert_eq!(judge(&ended(Outcome::Stopped, 1), &[], Some(9)), Verdict::Stopped);
+    }
+
+    #[test]
+    fn a_command_that_is_not_there_is_not_tried_again() {
+        let missing = NotStarted { reason: StartFailure::CommandNotFound, code: 127, message: "no /app".into() };
+        assert_eq!(reason(judge(&ended(Outcome::NotStarted(missing), 0), &[], None)), Some(("CommandNotFound", true)));
+    }
+}

@@ -1,0 +1,63 @@
+//! The shim's settings: fixed in a pod; the environment moves them for tests and other runners.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Variables with this prefix are the shim's own and never reach the user's code.
+pub(super) const OWN_PREFIX: &str = "VARVE_SHIM_";
+
+/// Pause between two attempts to connect: unnoticeable beside a container's start.
+pub(super) const CONNECT_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Variables that container runtimes and device plugins name a container's devices in.
+const DEVICE_VARIABLES: [&str; 4] =
+    ["NVIDIA_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "GAUDI_VISIBLE_DEVICES"];
+
+/// Where things are and how long to wait for them.
+#[derive(Debug)]
+pub(super) struct Config {
+    /// The keeper's socket.
+    pub socket: PathBuf,
+    /// Where the user's code leaves its output.
+    pub out: PathBuf,
+    /// The root of the container's cgroup file system.
+    pub cgroup: PathBuf,
+    /// How long the keeper may take to appear. It is started right after us, from an image that
+    /// the init container already pulled.
+    pub first_contact: Duration,
+    /// Between SIGTERM and SIGKILL for the user's code.
+    pub grace: Duration,
+    /// Between the pod's SIGTERM and our exit if the keeper never says `Bye`; below the 30 s
+    /// that Kubernetes grants by default.
+    pub stop_deadline: Duration,
+}
+
+impl Config {
+    pub(super) fn from_env() -> Self {
+        Self {
+            socket: path("SOCKET", "/.varve/keeper.sock"),
+            out: path("OUT", "/pfs/out"),
+            cgroup: path("CGROUP", "/sys/fs/cgroup"),
+            first_contact: millis("FIRST_CONTACT_MS", 300_000),
+            grace: millis("GRACE_MS", 10_000),
+            stop_deadline: millis("STOP_DEADLINE_MS", 25_000),
+        }
+    }
+
+    /// The container's devices, as its environment names them.
+    #[expect(clippy::unused_self, reason = "part of what the configuration knows")]
+    pub(super) fn devices(&self) -> Vec<String> {
+        let named = DEVICE_VARIABLES.iter().find_map(|name| std::env::var(name).ok()).unwrap_or_default();
+        let is_device = |name: &&str| !["", "all", "none", "void"].contains(name); // an image's defaults, no device's name
+        named.split(',').map(str::trim).filter(is_device).map(str::to_owned).collect()
+    }
+}
+
+fn path(name: &str, default: &str) -> PathBuf {
+    std::env::var_os(format!("{OWN_PREFIX}{name}")).map_or_else(|| default.into(), PathBuf::from)
+}
+
+fn millis(name: &str, default: u64) -> Duration {
+    let set = std::env::var(format!("{OWN_PREFIX}{name}")).ok().and_then(|text| text.parse().ok());
+    Duration::from_millis(set.unwrap_or(default))
+}

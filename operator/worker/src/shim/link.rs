@@ -1,0 +1,47 @@
+//! The shim's end of the stream to the keeper.
+
+use std::io;
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use serde::Serialize;
+
+use super::Event;
+use crate::protocol::{self, Hello, ToKeeper};
+
+/// Writes frames whole, from any thread. A slow keeper blocks the writer: that is the bound on
+/// what the user's code can print ahead of it.
+#[derive(Debug, Clone)]
+pub(super) struct Link(Arc<Mutex<UnixStream>>);
+
+impl Link {
+    /// Connects, says hello and starts the thread that turns frames into events.
+    pub(super) fn open(socket: &Path, devices: Vec<String>, events: Sender<Event>) -> io::Result<Self> {
+        let stream = UnixStream::connect(socket)?;
+        let reader = stream.try_clone()?;
+        let link = Self(Arc::new(Mutex::new(stream)));
+        link.send(&ToKeeper::Hello(Hello { version: protocol::VERSION, devices }), &[])?;
+        thread::spawn(move || listen(reader, &events));
+        Ok(link)
+    }
+
+    /// Sends one frame and the raw bytes that belong to it.
+    pub(super) fn send<T: Serialize>(&self, message: &T, raw: &[u8]) -> io::Result<()> {
+        let mut stream = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        protocol::write_frame(&mut *stream, message, raw)
+    }
+}
+
+fn listen(mut reader: UnixStream, events: &Sender<Event>) {
+    while let Ok(Some(message)) = protocol::read_frame(&mut reader) {
+        if events.send(Event::Keeper(message)).is_err() {
+            return;
+        }
+    }
+    let _ = reader.shutdown(Shutdown::Both); // wakes a writer that waits for a keeper that is gone
+    let _ = events.send(Event::KeeperGone);
+}

@@ -1,0 +1,298 @@
+//! A Job without a cluster: a store in a folder, a plan in it, and pods that are a real keeper and
+//! a real shim over a shared folder.
+#![allow(dead_code, reason = "each test program uses a part")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use futures::TryStreamExt;
+use rustix::process::{Pid, Signal};
+use uuid::Uuid;
+use varve_format::records::{DatumResult, Plan, PlanDatum, PlanMember, PlanShard, Task, TaskInput};
+use varve_format::{Hash, MapKind, RepoPath};
+use varve_store::{ContentRef, Entry, NodeRef, Store, TreeEdit, backend};
+use varve_worker::install::Install;
+
+/// Longest any awaited thing may take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A store, an input repo in it, and what was planned.
+pub struct World {
+    pub root: tempfile::TempDir,
+    pub store: Store,
+    pub job_uid: Uuid,
+    pub inputs: NodeRef,
+    pub plan: Option<Hash>,
+}
+
+impl World {
+    /// A store whose input repo holds these files.
+    pub async fn with(files: &[(&str, &str)]) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::create_dir(root.path().join("secret")).unwrap();
+        let url = format!("file://{}", root.path().join("bucket").display());
+        fs::write(root.path().join("secret/url"), url).unwrap();
+        let objects = backend::local(&root.path().join("bucket")).unwrap();
+        let store = Store::open(objects, object_store::path::Path::default()).await.unwrap();
+        let session = store.session();
+        let mut edits = Vec::new();
+        for (path, text) in files {
+            let content = session.write_bytes(text.as_bytes().to_vec()).await.unwrap();
+            edits.push((RepoPath::parse(path).unwrap(), TreeEdit::Put(Entry::file(content))));
+        }
+        let inputs = session.edit_tree(&NodeRef::empty(&MapKind::TREE), edits).await.unwrap();
+        session.flush().await.unwrap();
+        Self { root, store, job_uid: Uuid::now_v7(), inputs, plan: None }
+    }
+
+    /// A task that runs a shell script.
+    pub fn task(&self, script: &str) -> Task {
+        Task {
+            argv: vec!["/bin/sh".into(), "-c".into(), script.into()],
+            working_dir: String::new(),
+            tries: 3,
+            timeout_seconds: 0,
+            accept_exit_codes: Vec::new(),
+            inputs: vec![TaskInput {
+                name: "images".into(),
+                mount: "photos".into(),
+                commit: "commit-of-images".into(),
+            }],
+            job_name: "edges-k3".into(),
+            output_commit: "commit-of-edges".into(),
+        }
+    }
+
+    /// Plans one shard with a datum for each of these paths of the input repo; "" is all of it.
+    pub async fn plan(&mut self, task: Task, paths: &[&str]) {
+        let mut datums = Vec::new();
+        for path in paths {
+            let entry = if path.is_empty() {
+                Entry::Directory(self.inputs.clone())
+            } else {
+                self.store.find(&self.inputs, &RepoPath::parse(path).unwrap()).await.unwrap().unwrap()
+            };
+            let member = PlanMember {
+                input: "images".into(),
+                mount: "photos".into(),
+                path: (*path).to_owned(),
+                kind: u32::from(u8::from(entry.kind())),
+                id: entry.id().to_vec(),
+                files: entry.files(),
+                bytes: entry.bytes(),
+                at: entry.at().encode(),
+                absent: false,
+            };
+            let hash = Hash::of_content(path.as_bytes()).to_vec();
+            datums.push(PlanDatum { key: path.as_bytes().to_vec(), hash, members: vec![member], tries_used: 0 });
+        }
+        self.put_plan(task, datums).await;
+    }
+
+    pub async fn put_plan(&mut self, task: Task, datums: Vec<PlanDatum>) {
+        let header = Plan {
+            format: 1,
+            job_uid: self.job_uid.as_bytes().to_vec(),
+            attempt: 0,
+            spec_digest: vec![7; 32],
+            task: Some(task),
+            shard_index: Vec::new(),
+        };
+        let bytes = varve_format::plan::encode(header, &[PlanShard { datums }]);
+        self.plan = Some(self.store.put_plan(self.job_uid, bytes).await.unwrap());
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    /// A new pod of the Job, started.
+    pub fn pod(&self) -> Pod {
+        Pod::start(self, Users::default())
+    }
+
+    /// Every record of the Job's shard, in the order in which they were written.
+    pub async fn results(&self) -> Vec<DatumResult> {
+        let keys = self.store.list_shard_results(self.job_uid, 0).await.unwrap();
+        let records: Vec<_> = self.store.read_results(self.job_uid, keys).try_collect().await.unwrap();
+        let mut all: Vec<DatumResult> = records.into_iter().flat_map(|(_, record)| record.datums).collect();
+        all.sort_by_key(|result| (result.started_ns, result.tries));
+        all
+    }
+
+    /// The one final result of each datum, by key.
+    pub async fn finished(&self) -> BTreeMap<String, DatumResult> {
+        let mut finished = BTreeMap::new();
+        for result in self.results().await {
+            if result.state() != varve_format::records::ResultState::TryFailed {
+                let key = String::from_utf8(result.key.clone()).unwrap();
+                assert!(finished.insert(key, result).is_none(), "a datum finished twice");
+            }
+        }
+        finished
+    }
+
+    /// The files of a tree: their texts, links as `-> target`, executables with a `*` before.
+    pub async fn files(&self, node: &NodeRef) -> BTreeMap<String, String> {
+        let entries: Vec<_> = self.store.walk(node).try_collect().await.unwrap();
+        let mut files = BTreeMap::new();
+        for (path, entry) in entries {
+            let content = entry.content().unwrap();
+            let text = self.text(content).await;
+            let text = match entry {
+                Entry::Symlink { .. } => format!("-> {text}"),
+                Entry::File { executable: true, .. } => format!("*{text}"),
+                _ => text,
+            };
+            files.insert(path.as_str().to_owned(), text);
+        }
+        files
+    }
+
+    pub async fn text(&self, content: &ContentRef) -> String {
+        String::from_utf8_lossy(&self.store.read_all(content, 1 << 20).await.unwrap()).into_owned()
+    }
+
+    pub async fn log(&self, result: &DatumResult) -> String {
+        self.text(&ContentRef::try_from(result.log.as_ref().unwrap()).unwrap()).await
+    }
+
+    pub async fn output(&self, result: &DatumResult) -> BTreeMap<String, String> {
+        self.files(&NodeRef::try_from(result.output.as_ref().unwrap()).unwrap()).await
+    }
+}
+
+/// The users that a pod's two containers run as; the test's own if none.
+#[derive(Default, Clone, Copy)]
+pub struct Users {
+    pub keeper: Option<u32>,
+    pub shim: Option<u32>,
+}
+
+/// A pod: one keeper and one shim.
+pub struct Pod {
+    pub volume: PathBuf,
+    pub keeper: Child,
+    pub shim: Child,
+    pub termination_log: PathBuf,
+}
+
+impl Pod {
+    pub fn start(world: &World, users: Users) -> Self {
+        let pod_uid = Uuid::now_v7();
+        let volume = world.path(&format!("volume-{pod_uid}"));
+        fs::create_dir(&volume).unwrap();
+        Install { shim: env!("CARGO_BIN_EXE_varve-shim").into(), volume: volume.clone() }.run().unwrap();
+        let termination_log = world.path(&format!("termination-{pod_uid}"));
+        fs::write(&termination_log, "").unwrap();
+        if let Some(user) = users.keeper {
+            for folder in [volume.clone(), world.path("bucket"), world.path("secret"), termination_log.clone()] {
+                give(&folder, user);
+            }
+        }
+        let mut keeper = Command::new(program());
+        keeper
+            .arg("keeper")
+            .env("VARVE_VOLUME", &volume)
+            .env("VARVE_PFS", volume.join("pfs"))
+            .env("VARVE_STORE", world.path("secret"))
+            .env("VARVE_LOCAL_STORES", "true")
+            .env("VARVE_TERMINATION_LOG", &termination_log)
+            .env("VARVE_PLAN", world.plan.map(|plan| plan.to_string()).unwrap_or_default())
+            .env("VARVE_JOB_UID", world.job_uid.to_string())
+            .env("VARVE_POD_UID", pod_uid.to_string())
+            .env("VARVE_NODE", "node-7")
+            .env("JOB_COMPLETION_INDEX", "0")
+            .env("VARVE_FIRST_CONTACT_MS", "20000");
+        let mut shim = Command::new(volume.join("ctl/varve-shim"));
+        shim.env("VARVE_SHIM_SOCKET", volume.join("ctl/keeper.sock"))
+            .env("VARVE_SHIM_OUT", volume.join("pfs/out"))
+            .env("VARVE_SHIM_CGROUP", world.path("cgroup"))
+            .env("VARVE_SHIM_GRACE_MS", "500")
+            .env("NVIDIA_VISIBLE_DEVICES", "gpu-3")
+            .env("TEST", world.root.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        for (command, user) in [(&mut keeper, users.keeper), (&mut shim, users.shim)] {
+            if let Some(user) = user {
+                command.uid(user).gid(user);
+            }
+        }
+        Self { volume, keeper: keeper.spawn().unwrap(), shim: shim.spawn().unwrap(), termination_log }
+    }
+
+    /// The exit codes of keeper and shim, once both have ended.
+    pub fn ended(mut self) -> (Option<i32>, Option<i32>) {
+        (wait(&mut self.keeper), wait(&mut self.shim))
+    }
+
+    /// What the keeper said last.
+    pub fn last_words(&self) -> varve_worker::termination::Termination {
+        serde_json::from_str(&fs::read_to_string(&self.termination_log).unwrap()).unwrap()
+    }
+
+    pub fn signal_both(&self, signal: Signal) {
+        kill(&self.keeper, signal);
+        kill(&self.shim, signal);
+    }
+}
+
+fn give(folder: &Path, user: u32) {
+    std::os::unix::fs::lchown(folder, Some(user), Some(user)).unwrap();
+    if folder.is_dir() {
+        for entry in fs::read_dir(folder).unwrap() {
+            give(&entry.unwrap().path(), user);
+        }
+    }
+}
+
+pub fn kill(process: &Child, signal: Signal) {
+    let pid = Pid::from_raw(i32::try_from(process.id()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
+}
+
+pub fn wait(process: &mut Child) -> Option<i32> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = process.try_wait().unwrap() {
+            return status.code();
+        }
+        if Instant::now() > deadline {
+            process.kill().unwrap();
+            panic!("a process did not end in {PATIENCE:?}");
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Polls until a condition holds.
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// This crate's example, which `cargo test` builds beside the tests.
+pub fn program() -> PathBuf {
+    let mut path = std::env::current_exe().unwrap();
+    path.pop();
+    path.pop();
+    path.join("examples/program")
+}
+
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// How often the user's code ran: each run of a test's script adds a line.
+pub fn lines(path: &Path) -> Vec<String> {
+    fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
+}

@@ -1,0 +1,154 @@
+//! The real import program as a process, fetching over HTTP from loopback and from a store in a folder.
+
+mod common;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::process::Command;
+
+use common::{World, program};
+use uuid::Uuid;
+use varve_format::records::ImportResults;
+use varve_store::ContentRef;
+
+/// Serves one fixed answer for each path, for as long as the test lives.
+fn serve(answers: &'static [(&'static str, &'static str)]) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut request = Vec::new();
+            let mut byte = [0];
+            while !request.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap_or(0) == 1 {
+                request.push(byte[0]);
+            }
+            let request = String::from_utf8_lossy(&request).into_owned();
+            let path = request.split(' ').nth(1).unwrap_or_default();
+            let answer = answers
+                .iter()
+                .find(|(known, _)| *known == path)
+                .map_or("404 Not Found\r\ncontent-length: 0\r\n\r\n", |(_, answer)| answer);
+            let _ = stream.write_all(format!("HTTP/1.1 {answer}").as_bytes());
+        }
+    });
+    address
+}
+
+struct Imported {
+    code: Option<i32>,
+    reason: String,
+    message: String,
+    results: Option<ImportResults>,
+}
+
+async fn import(world: &World, wanted: serde_json::Value) -> Imported {
+    let commit = Uuid::now_v7();
+    let log = world.path("termination");
+    let output = Command::new(program())
+        .arg("import")
+        .env("VARVE_IMPORT", wanted.to_string())
+        .env("VARVE_JOB_UID", commit.to_string())
+        .env("VARVE_POD_UID", Uuid::now_v7().to_string())
+        .env("VARVE_STORE", world.path("secret"))
+        .env("VARVE_IMPORT_SECRETS", world.path("import-secrets"))
+        .env("VARVE_LOCAL_STORES", "true")
+        .env("VARVE_TERMINATION_LOG", &log)
+        .output()
+        .unwrap();
+    let words: varve_worker::termination::Termination =
+        serde_json::from_str(&fs::read_to_string(&log).unwrap()).unwrap();
+    let results = world.store.get_import(commit).await.unwrap();
+    Imported { code: output.status.code(), reason: words.reason, message: words.message, results }
+}
+
+async fn text(world: &World, results: &ImportResults, path: &str) -> String {
+    let edit = results.edits.iter().find(|edit| edit.path == path).unwrap();
+    world.text(&ContentRef::try_from(edit.content.as_ref().unwrap()).unwrap()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn urls_are_fetched_through_redirects_and_recorded_in_the_commit_s_order() {
+    let address = serve(&[
+        ("/b.txt", "200 OK\r\ncontent-length: 5\r\n\r\nbytes"),
+        ("/moved", "302 Found\r\nlocation: /b.txt\r\ncontent-length: 0\r\n\r\n"),
+    ]);
+    let world = World::with(&[]).await;
+    let wanted = serde_json::json!([
+        {"path": "/z/first.txt", "url": format!("http://{address}/moved")},
+        {"path": "/second.txt", "url": format!("http://{address}/b.txt")},
+    ]);
+    let imported = import(&world, wanted).await;
+    assert_eq!((imported.code, imported.reason.as_str()), (Some(0), "Imported"), "{}", imported.message);
+    let results = imported.results.unwrap();
+    assert_eq!(results.edits.iter().map(|edit| edit.path.as_str()).collect::<Vec<_>>(), ["z/first.txt", "second.txt"]);
+    assert_eq!(text(&world, &results, "z/first.txt").await, "bytes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_never_be_fetched_says_why_and_is_not_tried_again() {
+    let address = serve(&[
+        ("/loop", "302 Found\r\nlocation: /loop\r\ncontent-length: 0\r\n\r\n"),
+        ("/metadata", "302 Found\r\nlocation: http://169.254.169.254/latest\r\ncontent-length: 0\r\n\r\n"),
+        ("/file", "302 Found\r\nlocation: file:///etc/passwd\r\ncontent-length: 0\r\n\r\n"),
+        ("/private", "403 Forbidden\r\ncontent-length: 0\r\n\r\n"),
+    ]);
+    let world = World::with(&[]).await;
+    let cases = [
+        (format!("http://{address}/nothing"), "UrlNotFound", "404"),
+        (format!("http://{address}/private"), "UrlRefused", "403"),
+        (format!("http://{address}/loop"), "UrlRefused", "more than 5 redirects"),
+        (format!("http://{address}/metadata"), "UrlRefused", "link-local"),
+        (format!("http://{address}/file"), "UrlRefused", "must begin with http"),
+        ("http://169.254.169.254/latest/meta-data".to_owned(), "UrlRefused", "link-local"),
+        ("ftp://example.org/a".to_owned(), "UrlRefused", "must begin with http"),
+    ];
+    for (url, reason, why) in cases {
+        let imported = import(&world, serde_json::json!([{"path": "/a", "url": url}])).await;
+        assert_eq!((imported.code, imported.reason.as_str()), (Some(41), reason), "{url}: {}", imported.message);
+        assert!(imported.message.contains(&url) && imported.message.contains(why), "{}", imported.message);
+        assert!(imported.results.is_none());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_shorter_than_announced_is_no_file() {
+    let address = serve(&[("/short", "200 OK\r\ncontent-length: 100\r\nconnection: close\r\n\r\nonly this")]);
+    let world = World::with(&[]).await;
+    let imported = import(&world, serde_json::json!([{"path": "/a", "url": format!("http://{address}/short")}])).await;
+    assert_eq!(imported.code, Some(75), "{}", imported.message);
+    assert!(imported.message.contains("/short") && imported.results.is_none(), "{}", imported.message);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_or_all_below_a_prefix_is_fetched_and_an_illegal_key_is_named() {
+    let world = World::with(&[]).await;
+    let field = world.path("field");
+    fs::create_dir_all(field.join("2026/deep")).unwrap();
+    fs::write(field.join("2026/a.txt"), "a").unwrap();
+    fs::write(field.join("2026/deep/b.txt"), "b").unwrap();
+    fs::write(field.join("2027.txt"), "other").unwrap();
+    let url = |rest: &str| format!("file://{}/{rest}", field.display());
+    let wanted = serde_json::json!([{"path": "/in", "objectStore": {"url": url("2026/")}}]);
+    let imported = import(&world, wanted).await;
+    assert_eq!((imported.code, imported.reason.as_str()), (Some(0), "Imported"), "{}", imported.message);
+    let results = imported.results.unwrap();
+    assert_eq!(results.edits.iter().map(|edit| edit.path.as_str()).collect::<Vec<_>>(), ["in/a.txt", "in/deep/b.txt"]);
+    assert_eq!(text(&world, &results, "in/deep/b.txt").await, "b");
+
+    let none = import(&world, serde_json::json!([{"path": "/in", "objectStore": {"url": url("nothing/")}}])).await;
+    assert_eq!((none.code, none.reason.as_str()), (Some(41), "ObjectNotFound"), "{}", none.message);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spec_that_cannot_be_right_is_refused_before_anything_is_fetched() {
+    let world = World::with(&[]).await;
+    for (wanted, reason) in [
+        (serde_json::json!([{"path": "no-slash", "url": "http://localhost/"}]), "InvalidPath"),
+        (serde_json::json!([{"path": "/a"}]), "ImportInvalid"),
+        (serde_json::json!({"not": "a list"}), "ImportInvalid"),
+    ] {
+        let imported = import(&world, wanted).await;
+        assert_eq!((imported.code, imported.reason.as_str()), (Some(41), reason), "{}", imported.message);
+    }
+}
