@@ -105,7 +105,9 @@ proptest! {
     #[test]
     fn rows_are_read_as_they_were_written(rows in rows()) {
         let mut bytes = Vec::new();
-        rows.iter().for_each(|row| row.encode(&mut bytes));
+        for row in &rows {
+            row.encode(&mut bytes);
+        }
         prop_assert_eq!(Row::decode_all(&bytes.into()).unwrap(), rows);
     }
 
@@ -206,7 +208,9 @@ proptest! {
         let hash = datum_hash(&spec, &members).unwrap();
         prop_assert_ne!(datum_hash(&other, &members).unwrap(), hash);
         let mut renamed = members.clone();
-        renamed.iter_mut().for_each(|member| member.input.insert(0, 'x'));
+        for member in &mut renamed {
+            member.input.insert(0, 'x');
+        }
         prop_assert_eq!(datum_hash(&spec, &renamed).unwrap(), hash);
         let mut remounted = members.clone();
         remounted[0].mount.push('x');

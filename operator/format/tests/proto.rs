@@ -91,15 +91,15 @@ impl Field {
     fn parse(attribute: &str) -> Result<Self> {
         let mut parts = attribute.trim_end_matches(")]").split(", ");
         let kind = parts.next().context("a type")?.split(' ').next().context("a type")?.to_owned();
-        let (mut label, mut tag) = ("", String::new());
+        let (mut label, mut tag) = ("", "");
         for part in parts {
             match part {
                 "optional" => label = "optional ",
                 "repeated" => label = "repeated ",
-                other => tag = other.trim_start_matches("tag = ").trim_matches('"').to_owned(),
+                other => tag = other.trim_start_matches("tag = ").trim_matches('"'),
             }
         }
-        Ok(Self { kind, label, tag })
+        Ok(Self { kind, label, tag: tag.to_owned() })
     }
 
     fn show(&self, name: &str, rust_type: &str) -> String {
@@ -113,5 +113,6 @@ impl Field {
 
 /// Rust's links are no use in a .proto.
 fn comment(docs: &[String], indent: &str) -> String {
-    docs.iter().map(|line| format!("{indent}// {}\n", line.replace(['[', ']'], ""))).collect()
+    let lines: Vec<String> = docs.iter().map(|line| line.replace(['[', ']'], "")).collect();
+    lines.iter().flat_map(|line| [indent, "// ", line, "\n"]).collect()
 }

@@ -1,4 +1,5 @@
 //! What the tests of the format share.
+#![allow(dead_code, reason = "each test that takes this module in needs a part of it")]
 
 use std::path::PathBuf;
 
@@ -21,7 +22,6 @@ pub(crate) fn vector_files() -> anyhow::Result<Vec<PathBuf>> {
 
 /// The rows of the files `file-0000000`, …, padded with `x` to `width`, each holding its own name: the first `count`
 /// whose boundary hash at level 0 is at least `at_least`.
-#[allow(dead_code, reason = "not every test that takes this module in needs it")]
 pub(crate) fn flat(count: u64, width: usize, at_least: u64) -> Vec<Row> {
     let names = (0..).map(|n: u64| format!("{:x<width$}", format!("file-{n:07}")));
     let chosen = names.filter(|name| xxh3_64_with_seed(name.as_bytes(), 0x9E37_79B9_7F4A_7C15) >= at_least);
