@@ -1,0 +1,226 @@
+//! A store: one prefix of one bucket. Opening makes it where it is not there yet and refuses what a later version
+//! wrote; claiming writes down which cluster and namespace it belongs to.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use moka::future::Cache;
+use object_store::ObjectStore;
+use object_store::path::Path;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+use varve_format::{MapKind, keys};
+
+use crate::content::index::BlobIndex;
+use crate::environment::{Environment, SystemEnvironment};
+use crate::error::{Error, Result};
+use crate::map::node::Node;
+use crate::objects::{Created, Objects};
+use crate::pack::pending::Pending;
+use crate::types::NodeRef;
+
+/// The format that this crate reads and writes.
+const FORMAT: u32 = 1;
+/// Features beyond format 1 that this version understands: none yet.
+const KNOWN_FEATURES: [&str; 0] = [];
+/// Decoded nodes: the upper levels of some hundred trees, or about 1,500 leaves.
+const NODE_CACHE_BYTES: u64 = 64 << 20;
+/// Indexes of large files, and frames that small files share.
+const BLOB_CACHE_BYTES: u64 = 32 << 20;
+
+/// What a store is opened with, beside its backend.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Clock and ids.
+    pub environment: Arc<dyn Environment>,
+    /// Bytes of decoded nodes kept in memory.
+    pub node_cache_bytes: u64,
+    /// Bytes of blob indexes and shared frames kept in memory, each.
+    pub blob_cache_bytes: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            environment: Arc::new(SystemEnvironment),
+            node_cache_bytes: NODE_CACHE_BYTES,
+            blob_cache_bytes: BLOB_CACHE_BYTES,
+        }
+    }
+}
+
+/// A store. Cheap to clone; clones share caches.
+#[derive(Debug, Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    objects: Objects,
+    id: Uuid,
+    environment: Arc<dyn Environment>,
+    pending: Pending,
+    nodes: Cache<(Uuid, u64), Arc<Node>>,
+    indexes: Cache<(Uuid, u64), Arc<BlobIndex>>,
+    frames: Cache<(Uuid, u64), Bytes>,
+}
+
+/// The cluster and namespace that a store belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// Uid of the namespace `kube-system`.
+    pub cluster: Uuid,
+    /// Uid of the namespace whose store it is.
+    pub namespace: Uuid,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoreFile {
+    id: Uuid,
+    format: u32,
+}
+
+/// What a reader, and what a writer, must understand.
+#[derive(Default, Serialize, Deserialize)]
+struct Features {
+    #[serde(default)]
+    read: BTreeSet<String>,
+    #[serde(default)]
+    write: BTreeSet<String>,
+}
+
+impl Store {
+    /// Opens the store under a prefix, and makes it if nothing is there.
+    pub async fn open(store: Arc<dyn ObjectStore>, prefix: Path) -> Result<Self> {
+        Self::open_with(store, prefix, Options::default()).await
+    }
+
+    /// Opens a store with a given clock and given bounds on its caches.
+    pub async fn open_with(store: Arc<dyn ObjectStore>, prefix: Path, options: Options) -> Result<Self> {
+        let objects = Objects::new(store, prefix);
+        let id = find_or_make_id(&objects, options.environment.as_ref()).await?;
+        let opened = Self {
+            inner: Arc::new(Inner {
+                objects,
+                id,
+                environment: options.environment,
+                pending: Pending::default(),
+                nodes: Cache::builder()
+                    .max_capacity(options.node_cache_bytes)
+                    .weigher(|_, node: &Arc<Node>| u32::try_from(node.weight()).unwrap_or(u32::MAX))
+                    .build(),
+                indexes: Cache::builder()
+                    .max_capacity(options.blob_cache_bytes)
+                    .weigher(|_, index: &Arc<BlobIndex>| u32::try_from(index.weight()).unwrap_or(u32::MAX))
+                    .build(),
+                frames: Cache::builder()
+                    .max_capacity(options.blob_cache_bytes)
+                    .weigher(|_, plain: &Bytes| u32::try_from(plain.len() + 64).unwrap_or(u32::MAX))
+                    .build(),
+            }),
+        };
+        opened.check_features(false).await?;
+        Ok(opened)
+    }
+
+    /// The store's random id, made with it: what `adopt` names.
+    pub fn id(&self) -> Uuid {
+        self.inner.id
+    }
+
+    /// The clock and ids that the store was opened with.
+    pub fn environment(&self) -> &Arc<dyn Environment> {
+        &self.inner.environment
+    }
+
+    /// The empty map of a kind.
+    pub fn empty(&self, kind: &MapKind) -> NodeRef {
+        NodeRef::empty(kind)
+    }
+
+    /// Takes the store for a cluster and namespace.
+    ///
+    /// Nobody's, or ours already: nothing more to say. Another's: refused, unless `adopt` names this store's id, which
+    /// a person pastes after making sure that the other owner writes here no more.
+    pub async fn claim(&self, owner: Owner, adopt: Option<Uuid>) -> Result<()> {
+        let bytes = to_json(&owner);
+        loop {
+            let epochs = self.objects().series(keys::owner).await?;
+            if let Some(last) = epochs.last() {
+                let stands: Owner = from_json(last, "the store's owner")?;
+                if stands == owner {
+                    return Ok(());
+                }
+                if adopt != Some(self.id()) {
+                    return Err(Error::OwnedElsewhere { store: self.id() });
+                }
+            }
+            // Somebody else may write the same epoch at the same moment: then look again at who stands there.
+            if self.objects().create(&keys::owner(epochs.len() as u64), bytes.clone()).await? == Created::Ours {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads the features again; a writer must understand more than a reader.
+    pub(crate) async fn check_features(&self, for_writing: bool) -> Result<()> {
+        for bytes in self.objects().series(keys::features).await? {
+            let features: Features = from_json(&bytes, "the store's features")?;
+            let wanted = features.read.iter().chain(features.write.iter().filter(|_| for_writing));
+            for feature in wanted {
+                if !KNOWN_FEATURES.contains(&feature.as_str()) {
+                    return Err(Error::FeatureUnknown { feature: feature.clone() });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn objects(&self) -> &Objects {
+        &self.inner.objects
+    }
+
+    pub(crate) fn pending(&self) -> &Pending {
+        &self.inner.pending
+    }
+
+    pub(crate) fn nodes(&self) -> &Cache<(Uuid, u64), Arc<Node>> {
+        &self.inner.nodes
+    }
+
+    pub(crate) fn indexes(&self) -> &Cache<(Uuid, u64), Arc<BlobIndex>> {
+        &self.inner.indexes
+    }
+
+    pub(crate) fn frames(&self) -> &Cache<(Uuid, u64), Bytes> {
+        &self.inner.frames
+    }
+}
+
+async fn find_or_make_id(objects: &Objects, environment: &dyn Environment) -> Result<Uuid> {
+    let key = keys::store();
+    let bytes = match objects.find(&key).await? {
+        Some(bytes) => bytes,
+        None => {
+            let made = to_json(&StoreFile { id: environment.new_id(), format: FORMAT });
+            match objects.create(&key, made.clone()).await? {
+                Created::Ours => made,
+                Created::Stands(bytes) => bytes,
+            }
+        }
+    };
+    let file: StoreFile = from_json(&bytes, "store.json")?;
+    if file.format == FORMAT { Ok(file.id) } else { Err(Error::FeatureUnknown { feature: format!("format {}", file.format) }) }
+}
+
+pub(crate) fn to_json(value: &impl Serialize) -> Bytes {
+    let mut text = serde_json::to_vec(value).expect("these records hold only strings and numbers");
+    text.push(b'\n');
+    text.into()
+}
+
+pub(crate) fn from_json<'a, T: Deserialize<'a>>(bytes: &'a Bytes, what: &str) -> Result<T> {
+    serde_json::from_slice(bytes).map_err(|error| Error::corrupt(what, error.to_string()))
+}
