@@ -12,7 +12,7 @@ use clap::Subcommand;
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::batch::v1 as batch;
 use kube::api::WatchParams;
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 use varve_api::{Commit, labels};
 
 use crate::cluster::{Access, Cluster};
