@@ -1,0 +1,306 @@
+//! The batch Jobs of a Job: what they and their pods say, and making the next one.
+//!
+//! A batch Job is made over the datums that have no recorded end when it is made. Its template names the plan,
+//! which is written first; neither is ever changed. So a restart either finds the batch Job, or makes it.
+
+use std::{num::NonZeroU32, sync::Arc};
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::{
+    batch::v1::Job as BatchJob,
+    core::v1::{Event, Pod},
+};
+use kube::ResourceExt;
+use uuid::Uuid;
+use varve_api::{Job, conditions::Reason, job::ShardCounts, labels, names};
+use varve_engine::{
+    datums::Datum,
+    explain::{Finding, explain, most_replacements},
+    plan,
+    pod::{self, ShardJob, Surroundings},
+};
+use varve_format::{
+    Hash, commit_uid,
+    records::{Plan, PlanShard},
+};
+
+use super::{
+    convert,
+    decide::{Batch, BatchState},
+    planning::{Planned, Target, commits_by_input},
+    results::Results,
+};
+use crate::{
+    act::{Call, Verb},
+    cx::Cx,
+    error::{Error, Result},
+};
+
+/// How old a pod may be without having started before its events are read.
+const STUCK_SECONDS: i64 = 5;
+/// Pods whose events are read: what stops one usually stops all.
+const STUCK_PODS: usize = 2;
+
+/// The batch Jobs and pods of one Job.
+#[derive(Debug, Default)]
+pub(crate) struct Children {
+    /// Its batch Jobs, oldest attempt first.
+    pub(crate) batches: Vec<Arc<BatchJob>>,
+    /// Their pods.
+    pub(crate) pods: Vec<Arc<Pod>>,
+}
+
+/// What the caches hold of `job`'s children.
+pub(crate) fn children(job: &Job, cx: &Cx) -> Children {
+    let (namespace, name) = (job.namespace().unwrap_or_default(), job.name_any());
+    let uid = job.uid().unwrap_or_default();
+    let mut batches = cx.caches.batch_jobs.in_namespace(&namespace, |batch| {
+        batch.owner_references().iter().any(|owner| owner.uid == uid)
+    });
+    batches.sort_by_key(|batch| pod::attempt_of(batch));
+    let pods = cx
+        .caches
+        .pods
+        .in_namespace(&namespace, |pod| pod.labels().get(labels::JOB).is_some_and(|label| *label == name));
+    Children { batches, pods }
+}
+
+impl Children {
+    /// As decisions see them.
+    pub(crate) fn facts(&self) -> Vec<Batch> {
+        self.batches
+            .iter()
+            .map(|batch| Batch {
+                attempt: pod::attempt_of(batch).unwrap_or_default(),
+                state: self.state(batch),
+                replacements: most_replacements(self.pods_of(batch).map(AsRef::as_ref)),
+            })
+            .collect()
+    }
+
+    /// Pods that have not ended.
+    pub(crate) fn live_pods(&self) -> u32 {
+        self.pods.iter().filter(|pod| !has_ended(pod)).count().try_into().unwrap_or(u32::MAX)
+    }
+
+    /// Pods that have ended, for noticing that one more has.
+    pub(crate) fn ended_pods(&self) -> usize {
+        self.pods.iter().filter(|pod| has_ended(pod)).count()
+    }
+
+    /// The newest batch Job.
+    pub(crate) fn newest(&self) -> Option<&Arc<BatchJob>> {
+        self.batches.last()
+    }
+
+    /// The shards of the newest batch Job, counted.
+    pub(crate) fn shards(&self) -> Option<ShardCounts> {
+        let batch = self.newest()?;
+        let count = |number: Option<i32>| number.and_then(|number| u32::try_from(number).ok()).unwrap_or(0);
+        let status = batch.status.clone().unwrap_or_default();
+        let active = self.pods_of(batch).filter(|pod| !has_ended(pod)).count();
+        Some(ShardCounts {
+            total: count(batch.spec.as_ref().and_then(|spec| spec.completions)),
+            active: active.try_into().unwrap_or(u32::MAX),
+            succeeded: count(status.succeeded),
+            failed: status.failed_indexes.as_deref().map_or(0, count_indexes),
+        })
+    }
+
+    fn state(&self, batch: &BatchJob) -> BatchState {
+        if batch.metadata.deletion_timestamp.is_some() {
+            return BatchState::Going;
+        }
+        let conditions = batch.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        let holds = |name: &str| conditions.clone().any(|condition| condition.type_ == name && condition.status == "True");
+        if holds("Complete") {
+            return BatchState::Complete;
+        }
+        if !holds("Failed") && !holds("FailureTarget") {
+            return BatchState::Active;
+        }
+        match self.explain(&[]).filter(|finding| finding.is_hopeless) {
+            Some(finding) => BatchState::Hopeless(finding.message),
+            None => BatchState::Failed,
+        }
+    }
+
+    /// What stands in the newest batch Job's way, given the events about it and its pods.
+    pub(crate) fn explain(&self, events: &[Event]) -> Option<Finding> {
+        let newest = self.newest()?;
+        explain(Some(newest), self.pods_of(newest).map(AsRef::as_ref), events)
+    }
+
+    /// Whether pods are missing, or do not start, for longer than is usual.
+    pub(crate) fn is_stuck(&self, now: Timestamp) -> bool {
+        let Some(newest) = self.newest() else { return false };
+        let is_old = |created: Option<Timestamp>| {
+            created.is_some_and(|created| now.duration_since(created) > SignedDuration::from_secs(STUCK_SECONDS))
+        };
+        let created = newest.creation_timestamp().map(|time| time.0);
+        let none = self.pods_of(newest).next().is_none() && is_old(created);
+        none || self.pending(newest).any(|pod| is_old(pod.creation_timestamp().map(|time| time.0)))
+    }
+
+    /// The names of the objects whose events may say why: the batch Job, and the first of the pods that wait.
+    pub(crate) fn stuck_names(&self, newest: &BatchJob) -> Vec<String> {
+        let pods = self.pending(newest).take(STUCK_PODS).map(|pod| pod.name_any());
+        [newest.name_any()].into_iter().chain(pods).collect()
+    }
+
+    fn pending<'a>(&'a self, batch: &'a BatchJob) -> impl Iterator<Item = &'a Arc<Pod>> + 'a {
+        self.pods_of(batch).filter(|pod| pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Pending"))
+    }
+
+    fn pods_of<'a>(&'a self, batch: &'a BatchJob) -> impl Iterator<Item = &'a Arc<Pod>> + 'a {
+        let uid = batch.metadata.uid.as_deref();
+        self.pods.iter().filter(move |pod| pod.owner_references().iter().any(|owner| Some(owner.uid.as_str()) == uid))
+    }
+}
+
+fn has_ended(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+/// Kubernetes' notation for indexes: `1,3-5,7`.
+fn count_indexes(text: &str) -> u32 {
+    let part = |part: &str| match part.split_once('-') {
+        None => part.parse::<u32>().ok().map(|_| 1),
+        Some((first, last)) => Some(last.parse::<u32>().ok()?.checked_sub(first.parse().ok()?)? + 1),
+    };
+    text.split(',').filter_map(part).sum()
+}
+
+/// The uid of the commit that a Job ends in; known from its start.
+pub(crate) fn output_uid(job: &Job) -> Result<Uuid> {
+    let created = job.metadata.creation_timestamp.as_ref();
+    let (Some(created), Some(uid)) = (created, job.metadata.uid.as_deref()) else {
+        return Err(Error::Bug(format!("Job {} has no uid or creation time", job.name_any())));
+    };
+    Ok(commit_uid(created.0.as_millisecond(), uid))
+}
+
+/// The Job object's uid as the store's keys take it.
+pub(crate) fn job_uid(job: &Job) -> Result<Uuid> {
+    let uid = job.uid().unwrap_or_default();
+    uid.parse().map_err(|_| Error::Bug(format!("Job {} has uid {uid:?}", job.name_any())))
+}
+
+/// The run that a Job belongs to.
+pub(crate) fn run_of(job: &Job) -> Option<Uuid> {
+    job.labels().get(labels::RUN)?.parse().ok()
+}
+
+/// Writes the plan of what is left and makes batch Job number `attempt` over it.
+pub(crate) async fn start(
+    job: &Job,
+    cx: &Cx,
+    target: &Target,
+    (planned, results): (&Planned, &Results),
+    attempt: u32,
+) -> Result<BatchJob> {
+    let snapshot = &job.spec.snapshot;
+    let left: Vec<&Datum> =
+        planned.to_run().filter(|datum| results.end(datum.key.as_bytes(), &datum.hash).is_none()).collect();
+    let sizes: Vec<u64> = left.iter().map(|datum| datum.bytes()).collect();
+    let slots = NonZeroU32::new(snapshot.spec.parallelism).unwrap_or(NonZeroU32::MIN);
+    let shards: Vec<PlanShard> = plan::split_by_bytes(&sizes, slots)
+        .into_iter()
+        .map(|range| PlanShard {
+            datums: left[range]
+                .iter()
+                .map(|datum| convert::plan_datum(datum, results.tries(datum.key.as_bytes())))
+                .collect(),
+        })
+        .collect();
+    let told = |error: plan::PlanError| Error::stalled(error.reason(), error.to_string());
+    let output = output_uid(job)?.to_string();
+    let task = plan::task(&job.name_any(), snapshot, &commits_by_input(job), &output).map_err(told)?;
+    let uid = job_uid(job)?;
+    let header = Plan {
+        job_uid: uid.into_bytes().to_vec(),
+        attempt,
+        spec_digest: planned.spec_digest.to_vec(),
+        task: Some(task),
+        ..Plan::default()
+    };
+    let count = u32::try_from(shards.len()).unwrap_or(u32::MAX);
+    let bytes = varve_format::plan::encode(header, &shards);
+    let store = &target.store;
+    let call = Call::new(Verb::Store, "plan", format!("{uid} {attempt}"));
+    let plan = cx
+        .act
+        .step(call, || {
+            let bytes = bytes.clone();
+            async move { store.put_plan(uid, bytes).await.map_err(Error::store("write the plan")) }
+        })
+        .await?;
+    let batch = batch_job(job, cx, target, (plan, count, attempt))?;
+    let made = cx.act.create(&batch).await?.into_inner();
+    if made.owner_references().iter().all(|owner| Some(&owner.uid) != job.metadata.uid.as_ref()) {
+        return Err(Error::stalled(
+            Reason::PodsCannotStart,
+            format!(
+                "a batch Job {} is there already and belongs to somebody else: delete or rename it",
+                names::batch_job(&job.name_any(), attempt)
+            ),
+        ));
+    }
+    tracing::info!(
+        namespace = job.namespace(),
+        job = job.name_any(),
+        attempt,
+        shards = count,
+        datums = left.len(),
+        plan = %plan,
+        "batch Job made"
+    );
+    Ok(made)
+}
+
+fn batch_job(job: &Job, cx: &Cx, target: &Target, (plan, shards, attempt): (Hash, u32, u32)) -> Result<BatchJob> {
+    let namespace = job.namespace().unwrap_or_default();
+    let stores = cx.caches.store_secrets.in_namespace(&namespace, |_| true);
+    let stores = stores.iter().map(|secret| secret.name_any()).collect();
+    pod::check(&job.spec.snapshot.spec, &stores).map_err(|error| Error::stalled(error.reason(), error.to_string()))?;
+    let annotations = cx.caches.namespaces.get_cluster(&namespace).map(|found| found.annotations().clone());
+    let around = Surroundings {
+        run_as: Surroundings::run_as(&annotations.unwrap_or_default()),
+        namespace,
+        own_image: cx.settings.image.clone(),
+        store_secret: target.secret.clone(),
+    };
+    let shard_job = ShardJob {
+        job: job.name_any(),
+        job_uid: job.uid().unwrap_or_default(),
+        pipeline: job.spec.pipeline.clone(),
+        snapshot: &job.spec.snapshot,
+        run: run_of(job).unwrap_or_default(),
+        attempt,
+        plan,
+        shards,
+        parallelism: job.spec.snapshot.spec.parallelism,
+        is_suspended: false,
+        deadline_seconds: None, // the operator keeps the time: it gathers what is finished before it gives up
+    };
+    Ok(pod::shards(&shard_job, &around))
+}
+
+/// Deletes the batch Jobs that are not going already.
+pub(crate) async fn stop(children: &Children, cx: &Cx) -> Result<()> {
+    for batch in children.batches.iter().filter(|batch| batch.metadata.deletion_timestamp.is_none()) {
+        cx.act.delete(batch.as_ref()).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indexes_are_counted_as_kubernetes_writes_them() {
+        assert_eq!(["", "4", "1,3-5,7", "0-9"].map(count_indexes), [0, 1, 5, 10]);
+    }
+}

@@ -1,0 +1,337 @@
+//! What a Job's status says, and that of its output's Commit object: pure functions of facts.
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use varve_api::{
+    Job,
+    commit::{CommitProvenance, CommitStatus},
+    conditions::{self, Reason, State, Type},
+    job::{DatumCounts, Failure, JobStatus, MAX_DATUM_NAME, MAX_FIRST_FAILURES, MAX_LAST_LINES, Provenance, ShardCounts},
+    meta::FrameRef,
+    show,
+};
+use varve_engine::explain::{FailedDatum, failed_datums};
+use varve_format::{Hash, Location, MapKind};
+use varve_store::ContentRef;
+
+use super::{
+    batch::run_of,
+    decide::{Failure as Why, Work},
+    planning::{At, PlannedDatum, Planned},
+    record::Summary,
+    results::Results,
+};
+
+/// The most characters of an explanation.
+const MAX_EXPLANATION: usize = 2048;
+
+/// How a Job stands.
+#[derive(Clone, Debug)]
+pub(crate) struct Standing {
+    /// In kstatus's terms.
+    pub(crate) state: State,
+    /// Why.
+    pub(crate) reason: Reason,
+    /// In words.
+    pub(crate) message: String,
+}
+
+impl Standing {
+    /// A standing.
+    pub(crate) fn new(state: State, reason: Reason, message: impl Into<String>) -> Self {
+        Self { state, reason, message: message.into() }
+    }
+}
+
+/// The status of a Job that has not ended.
+pub(crate) fn on_the_way(job: &Job, now: Timestamp, standing: Standing, progress: Progress) -> JobStatus {
+    let old = job.status.clone().unwrap_or_default();
+    let Progress { datums, shards, first_failures, spec_digest } = progress;
+    let mut provenance = old.provenance.clone().unwrap_or_else(|| provenance(job));
+    provenance.spec_digest = spec_digest.map(|digest| digest.to_string()).or(provenance.spec_digest);
+    JobStatus {
+        datums: datums.or(old.datums),
+        shards: shards.or(old.shards),
+        first_failures: if first_failures.is_empty() { old.first_failures } else { first_failures },
+        provenance: Some(provenance),
+        ..base(job, now, standing, None)
+    }
+}
+
+/// What is known of a Job at work.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Progress {
+    pub(crate) datums: Option<DatumCounts>,
+    pub(crate) shards: Option<ShardCounts>,
+    pub(crate) first_failures: Vec<Failure>,
+    pub(crate) spec_digest: Option<Hash>,
+}
+
+/// The status of a Job whose commit is on its branch.
+pub(crate) fn succeeded(job: &Job, at: &At, summary: &Summary, shards: Option<ShardCounts>) -> JobStatus {
+    let ended = time_of(summary.times_ns.1);
+    let standing = if summary.total == 0 {
+        let message = "no file matches the inputs' globs, so there are no datums and the output is empty";
+        Standing::new(State::Ready, Reason::GlobMatchesNothing, message)
+    } else {
+        let Summary { total, processed, .. } = summary;
+        let skipped = total.saturating_sub(*processed);
+        Standing::new(State::Ready, Reason::Succeeded, format!("{processed} processed, {skipped} skipped"))
+    };
+    let is_empty = summary.total == 0;
+    let message = standing.message.clone();
+    JobStatus {
+        datums: Some(counts(summary)),
+        shards: Some(ended_shards(shards)),
+        output_commit: Some(at.head.commit.to_string()),
+        explanation: is_empty.then_some(message),
+        provenance: Some(full_provenance(job, summary, at.commit.job_record.as_ref(), digest_of(at))),
+        took: took(summary),
+        ..base(job, ended, standing, Some(true))
+    }
+}
+
+/// How a Job failed.
+pub(crate) struct Failed<'a> {
+    pub(crate) why: &'a Why,
+    pub(crate) planned: Option<&'a Planned>,
+    pub(crate) results: Option<&'a Results>,
+    pub(crate) work: Work,
+    /// What stands in its record, and where that lies; none where it was never planned.
+    pub(crate) record: Option<(&'a Summary, &'a ContentRef)>,
+    pub(crate) shards: Option<ShardCounts>,
+    pub(crate) now: Timestamp,
+}
+
+/// The status of a Job that has ended without an output.
+pub(crate) fn failed(job: &Job, facts: &Failed<'_>) -> JobStatus {
+    let failures = match (facts.planned, facts.results) {
+        (Some(planned), Some(results)) => first_failures(planned, results),
+        _ => Vec::new(),
+    };
+    let (reason, message) = reason(facts, &failures);
+    let ended = facts.record.map_or(facts.now, |(summary, _)| time_of(summary.times_ns.1));
+    let standing = Standing::new(State::Stalled, reason, message);
+    let mut provenance = match facts.record {
+        Some((summary, at)) => {
+            let digest = facts.planned.map(|planned| planned.spec_digest);
+            full_provenance(job, summary, Some(at), digest)
+        }
+        None => provenance(job),
+    };
+    provenance.completion_time = Some(ended.to_string());
+    let explanation = Some(cut(&standing.message, MAX_EXPLANATION));
+    JobStatus {
+        datums: facts.record.map(|(summary, _)| counts(summary)),
+        shards: Some(ended_shards(facts.shards)),
+        explanation,
+        first_failures: failures,
+        took: facts.record.and_then(|(summary, _)| took(summary)),
+        provenance: Some(provenance),
+        ..base(job, ended, standing, Some(false))
+    }
+}
+
+fn reason(facts: &Failed<'_>, failures: &[Failure]) -> (Reason, String) {
+    match facts.why {
+        Why::Cancelled => (Reason::Canceled, "cancelled; datums that were done are remembered".to_owned()),
+        Why::TimedOut => {
+            let message = "the Job took longer than timeoutSeconds: raise it, or raise parallelism; what was done is kept";
+            (Reason::TimedOut, message.to_owned())
+        }
+        Why::Hopeless(why) => (Reason::ShardFailed, why.clone()),
+        Why::Never(reason, why) => (*reason, why.clone()),
+        Why::Datums => {
+            let total = facts.planned.map_or(0, |planned| planned.total);
+            let message = failures.first().map(|first| {
+                let datum = FailedDatum {
+                    name: first.datum.clone(),
+                    reason: first.reason.clone(),
+                    exit_code: first.exit_code,
+                    signal: first.signal,
+                    tries: first.tries,
+                    last_lines: first.last_lines.clone().unwrap_or_default(),
+                };
+                failed_datums(facts.work.failed, total, &datum)
+            });
+            (Reason::DatumsFailed, message.unwrap_or_else(|| "datums failed".to_owned()))
+        }
+    }
+}
+
+/// The first datums that failed, in the order of their keys.
+pub(crate) fn first_failures(planned: &Planned, results: &Results) -> Vec<Failure> {
+    let failed = planned.datums.iter().filter_map(|datum| failure(datum, results));
+    failed.take(MAX_FIRST_FAILURES).collect()
+}
+
+fn failure(datum: &PlannedDatum, results: &Results) -> Option<Failure> {
+    let after = datum.after.as_ref()?;
+    let end = results.end(datum.key.as_bytes(), &after.hash).filter(|end| !end.is_success())?;
+    let tail = end.result.tail.trim_end();
+    Some(Failure {
+        datum: cut(&datum.key.to_string(), MAX_DATUM_NAME),
+        id: after.hash.to_string(),
+        reason: cut(&end.result.reason, 64),
+        exit_code: end.result.exit_code,
+        signal: end.result.signal,
+        tries: end.result.tries,
+        last_lines: (!tail.is_empty()).then(|| last(tail, MAX_LAST_LINES)),
+    })
+}
+
+/// The first characters of a text.
+fn cut(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// The last characters of a text.
+fn last(text: &str, most: usize) -> String {
+    let skipped = text.chars().count().saturating_sub(most);
+    text.chars().skip(skipped).collect()
+}
+
+fn base(job: &Job, now: Timestamp, standing: Standing, succeeded: Option<bool>) -> JobStatus {
+    let old = job.status.as_ref();
+    let generation = job.metadata.generation.unwrap_or_default();
+    let Standing { state, reason, message } = standing;
+    let shown = cut(&message, MAX_EXPLANATION);
+    let mut all = conditions::standing(state, reason, &shown, generation, now);
+    if let Some(succeeded) = succeeded {
+        all.push(conditions::condition(Type::Succeeded, succeeded, reason, &shown, generation, now));
+    }
+    if let Some(old) = old {
+        conditions::keep_times(&mut all, &old.conditions);
+    }
+    JobStatus {
+        observed_generation: Some(generation),
+        conditions: all,
+        run: run_of(job).map(|run| run.to_string()),
+        explanation: succeeded.is_none().then_some(shown),
+        ..JobStatus::default()
+    }
+}
+
+fn provenance(job: &Job) -> Provenance {
+    let image = &job.spec.snapshot.image;
+    Provenance {
+        inputs: job.spec.inputs.clone(),
+        image: Some(image.reference.clone()),
+        image_digest: image.config_digest.clone().or_else(|| image.manifest_digest.clone()),
+        start_time: job.creation_timestamp().map(|time| time.0.to_string()),
+        ..Provenance::default()
+    }
+}
+
+fn full_provenance(job: &Job, summary: &Summary, record: Option<&ContentRef>, digest: Option<Hash>) -> Provenance {
+    Provenance {
+        spec_digest: digest.map(|digest| digest.to_string()),
+        nodes: summary.nodes.clone(),
+        devices: summary.devices.clone(),
+        start_time: Some(time_of(summary.times_ns.0).to_string()),
+        completion_time: Some(time_of(summary.times_ns.1).to_string()),
+        record: record.and_then(frame_ref),
+        ..provenance(job)
+    }
+}
+
+fn digest_of(at: &At) -> Option<Hash> {
+    at.commit.identity.provenance.as_ref()?.spec_digest().ok()
+}
+
+fn frame_ref(content: &ContentRef) -> Option<FrameRef> {
+    match &content.at {
+        Location::Pack(range) => {
+            Some(FrameRef { pack: range.pack.to_string(), offset: range.offset, length: range.stored })
+        }
+        _ => None,
+    }
+}
+
+fn counts(summary: &Summary) -> DatumCounts {
+    let Summary { total, processed, failed, .. } = summary;
+    let skipped = total.saturating_sub(*processed).saturating_sub(*failed);
+    DatumCounts { total: *total, skipped, processed: *processed, failed: *failed }
+}
+
+/// Shards of a Job that has ended: none is at work any more.
+fn ended_shards(shards: Option<ShardCounts>) -> ShardCounts {
+    let shards = shards.unwrap_or_default();
+    ShardCounts { active: 0, succeeded: shards.total.saturating_sub(shards.failed), ..shards }
+}
+
+fn took(summary: &Summary) -> Option<String> {
+    let (started, ended) = summary.times_ns;
+    let nanoseconds = u64::try_from(ended.saturating_sub(started)).ok()?;
+    Some(show::span(nanoseconds / 1_000_000_000))
+}
+
+fn time_of(unix_ns: i64) -> Timestamp {
+    Timestamp::from_nanosecond(i128::from(unix_ns)).unwrap_or_default()
+}
+
+/// The status of the output's Commit object.
+pub(crate) fn commit(job: &Job, at: &At, generation: i64, old: &CommitStatus) -> CommitStatus {
+    let identity = &at.commit.identity;
+    let tree = at.commit.tree();
+    let changes = identity.changes.unwrap_or_default();
+    let time = time_of(at.head.time_ns);
+    let message = format!("on branch {} as number {}", at.head.branch, identity.sequence);
+    let mut all = conditions::standing(State::Ready, Reason::Committed, &message, generation, time);
+    all.push(conditions::condition(Type::Succeeded, true, Reason::Committed, &message, generation, time));
+    conditions::keep_times(&mut all, &old.conditions);
+    let provenance = identity.provenance.as_ref().map(|provenance| CommitProvenance {
+        pipeline: provenance.pipeline.clone(),
+        job: provenance.job.clone(),
+        job_uid: provenance.job_uid.clone(),
+        spec_digest: provenance.spec_digest().map(|digest| digest.to_string()).unwrap_or_default(),
+        image: provenance.image.clone(),
+        image_digest: provenance.image_config_digest.clone(),
+        inputs: job.spec.inputs.clone(),
+    });
+    CommitStatus {
+        observed_generation: Some(generation),
+        conditions: all,
+        uid: Some(at.head.commit.to_string()),
+        seq: Some(at.head.seq),
+        seal: Some(at.head.seal.to_string()),
+        tree: identity.map(&MapKind::TREE).and_then(|root| Some(root.id().ok()?.to_string())),
+        record: Some(record_ref(at)),
+        files: Some(tree.files),
+        bytes: Some(tree.bytes),
+        size: Some(show::size(tree.bytes)),
+        added: Some(changes.added),
+        changed: Some(changes.changed),
+        removed: Some(changes.removed),
+        parent: identity.parents.first().and_then(|parent| Some(parent.uid().ok()?.to_string())),
+        run: identity.run().ok().map(|run| run.to_string()),
+        provenance,
+        time: Some(show::time(at.head.time_ns)),
+        ..CommitStatus::default()
+    }
+}
+
+/// Where the commit's record lies.
+pub(crate) fn record_ref(at: &At) -> FrameRef {
+    let record = at.head.record;
+    FrameRef { pack: record.pack.to_string(), offset: record.offset, length: record.length }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_at_its_end_and_printed_lines_at_their_beginning() {
+        assert_eq!((cut("abc", 3), cut("abcd", 3), last("abcd", 3)), ("abc".into(), "ab…".into(), "bcd".into()));
+    }
+
+    #[test]
+    fn every_datum_of_an_ended_job_is_skipped_processed_or_failed() {
+        let summary = Summary { total: 9, processed: 3, failed: 2, ..Summary::default() };
+        assert_eq!(counts(&summary), DatumCounts { total: 9, skipped: 4, processed: 3, failed: 2 });
+    }
+}

@@ -1,0 +1,162 @@
+//! The Pipeline controller: forms the next consistent input set and makes the Job for it.
+//!
+//! It reads the inputs' histories in the store ([`history`]) and the head of its output ([`observe`]), decides
+//! purely ([`decide`]), and makes the output Repo and Jobs ([`act`]). It never runs anything itself.
+
+mod act;
+pub(crate) mod decide;
+pub(crate) mod history;
+mod image;
+pub(crate) mod observe;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use kube::{
+    ResourceExt,
+    runtime::{controller::Action, reflector::ObjectRef},
+};
+use tokio_util::sync::CancellationToken;
+use varve_api::{
+    Pipeline,
+    pipeline::{PipelineSpec, ResolvedImage},
+};
+use varve_engine::plan::config_maps_needed;
+
+use self::{
+    decide::{Facts, Standing},
+    history::History,
+};
+use crate::{
+    cx::Cx,
+    error::{Error, Result},
+    repo::tell,
+    runner,
+    status::Concern,
+};
+
+/// The writer of a Pipeline's status.
+const CONCERN: Concern = Concern::whole("varve-pipeline");
+/// How often an unmoved Pipeline is looked at all the same: a bucket or registry tells nobody of its changes.
+const AT_LEAST_EVERY: Duration = Duration::from_mins(10);
+/// Pipelines whose Secrets and images are remembered at most; beyond it the memory is dropped whole.
+const REMEMBERED: usize = 10_000;
+
+/// What the controller remembers between looks. Losing it costs a few reads.
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) history: History,
+    images: Mutex<HashMap<String, ResolvedImage>>,
+    secrets: Mutex<HashMap<String, i64>>,
+}
+
+impl State {
+    fn image(&self, uid: &str) -> Option<ResolvedImage> {
+        self.images.lock().unwrap_or_else(PoisonError::into_inner).get(uid).cloned()
+    }
+
+    fn remember_image(&self, uid: String, image: ResolvedImage) {
+        let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        if images.len() >= REMEMBERED {
+            images.clear();
+        }
+        images.insert(uid, image);
+    }
+
+    fn secrets_were_seen(&self, (uid, generation): &(String, i64)) -> bool {
+        self.secrets.lock().unwrap_or_else(PoisonError::into_inner).get(uid) == Some(generation)
+    }
+
+    fn secrets_seen(&self, (uid, generation): (String, i64)) {
+        let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        if secrets.len() >= REMEMBERED {
+            secrets.clear();
+        }
+        secrets.insert(uid, generation);
+    }
+}
+
+/// Runs the controller until `stop`.
+pub async fn run(cx: Arc<Cx>, stop: CancellationToken) {
+    let caches = &cx.caches;
+    let all = caches.pipelines.store();
+    let which = |keep: fn(&Pipeline, &str) -> bool| {
+        let pipelines = caches.pipelines.clone();
+        move |namespace: Option<String>, name: &str| -> Vec<ObjectRef<Pipeline>> {
+            let namespace = namespace.unwrap_or_default();
+            let found = pipelines.in_namespace(&namespace, |pipeline| keep(pipeline, name));
+            found.iter().map(|pipeline| ObjectRef::from_obj(pipeline.as_ref())).collect()
+        }
+    };
+    let (by_repo, by_commit, by_output) = (which(touches), which(touches), which(writes));
+    let (by_secret, by_map) = (which(|_, _| true), which(needs));
+    let triggers = vec![
+        caches.repos.triggers(all.clone(), move |repo| by_repo(repo.namespace(), &repo.name_any())),
+        caches.commits.triggers(all.clone(), move |commit| by_commit(commit.namespace(), &commit.spec.repo)),
+        caches.jobs.triggers(all.clone(), |job| {
+            let owner = ObjectRef::new(&job.spec.pipeline).within(&job.namespace().unwrap_or_default());
+            [owner]
+        }),
+        caches.pipelines.triggers(all.clone(), move |pipeline| {
+            by_output(pipeline.namespace(), pipeline.spec.output_repo(&pipeline.name_any()))
+        }),
+        caches.store_secrets.triggers(all.clone(), move |secret| by_secret(secret.namespace(), "")),
+        caches.config_maps.triggers(all, move |map| by_map(map.namespace(), &map.name_any())),
+    ];
+    let state = Arc::new(State::default());
+    let cache = cx.caches.pipelines.clone();
+    runner::run(cx, cache, triggers, stop, move |pipeline, cx| reconcile(pipeline, cx, state.clone())).await;
+}
+
+/// Whether a Pipeline reads or writes this Repo.
+fn touches(pipeline: &Pipeline, repo: &str) -> bool {
+    writes(pipeline, repo) || inputs(&pipeline.spec).contains(repo)
+}
+
+fn writes(pipeline: &Pipeline, repo: &str) -> bool {
+    pipeline.spec.output_repo(&pipeline.name_any()) == repo
+}
+
+fn needs(pipeline: &Pipeline, config_map: &str) -> bool {
+    config_maps_needed(&pipeline.spec).contains(config_map)
+}
+
+fn inputs(spec: &PipelineSpec) -> BTreeSet<&str> {
+    spec.inputs.iter().filter(|input| input.glob.is_some()).map(varve_api::pipeline::Input::repo).collect()
+}
+
+async fn reconcile(pipeline: Arc<Pipeline>, cx: Arc<Cx>, state: Arc<State>) -> Result<Action> {
+    if pipeline.metadata.deletion_timestamp.is_some() {
+        return Ok(Action::await_change()); // its Jobs go with it: they are its own
+    }
+    let seen = observe::observe(&pipeline, &cx, &state).await;
+    let done = match &seen {
+        Ok(seen) => act::act(&pipeline, &cx, seen, decide::changes(&pipeline, seen)).await,
+        Err(_) => Ok(act::Applied::default()),
+    };
+    let namespace = pipeline.namespace().unwrap_or_default();
+    let jobs = match (&seen, &done) {
+        (Ok(seen), Ok(done)) => done.jobs(&seen.jobs),
+        (Ok(seen), Err(_)) => seen.jobs.clone(),
+        (Err(_), _) => observe::jobs(&cx, &namespace, &pipeline.uid().unwrap_or_default()),
+    };
+    let facts = match (&seen, &done) {
+        (Ok(seen), Ok(_)) => Facts::of(&pipeline, seen, &jobs),
+        (Err(error), _) | (_, Err(error)) => refused(&cx, error, &jobs),
+    };
+    if !matches!(seen, Err(Error::NotLeading)) {
+        cx.status.write(CONCERN, pipeline.as_ref(), &decide::status(&pipeline, &facts)).await?;
+    }
+    done?;
+    let seen = seen?;
+    Ok(Action::requeue(seen.look_again.unwrap_or(AT_LEAST_EVERY)))
+}
+
+/// The facts of a Pipeline that cannot be run, or not now.
+fn refused<'a>(cx: &Cx, error: &Error, jobs: &'a [Arc<varve_api::Job>]) -> Facts<'a> {
+    let (state, reason, message) = tell(error);
+    Facts { now: cx.now(), standing: Standing { state, reason, message }, jobs, image: None, output_commit: None }
+}

@@ -1,0 +1,416 @@
+//! Everything that a Pipeline's decision needs, read: its inputs' histories, its output's head, its Jobs, its
+//! image. What is missing or cannot be is an error that names it, in words for the user.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::{Api, ResourceExt};
+use uuid::Uuid;
+use varve_api::{
+    Job, Pipeline, Repo,
+    conditions::Reason,
+    job::Snapshot,
+    meta::InputCommit,
+    pipeline::{PipelineSpec, ResolvedImage},
+};
+use varve_engine::{
+    inputs::{InputTree, Leaf},
+    plan::{self, ConfigMapContent, ConfigMaps},
+    pod,
+    trigger::{InputCommits, InputSet, Next, next_sets},
+};
+use varve_format::{BranchName, CommitIdentity, Hash};
+use varve_store::Store;
+
+use super::{
+    State,
+    history::{Known, Of, Recorded},
+    image,
+};
+use crate::{
+    cx::Cx,
+    error::{Error, Result},
+    heads,
+};
+
+/// What was seen of a Pipeline whose spec can be run.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    /// The time.
+    pub(crate) now: Timestamp,
+    /// What would be run.
+    pub(crate) snapshot: Snapshot,
+    /// Its spec digest.
+    pub(crate) spec_digest: Hash,
+    /// Its output Repo, if it is there.
+    pub(crate) output: Option<Arc<Repo>>,
+    /// The Secret of the store that its inputs lie in.
+    pub(crate) store_ref: String,
+    /// Uid of the newest commit on its output branch.
+    pub(crate) output_commit: Option<Uuid>,
+    /// Its Jobs, oldest first.
+    pub(crate) jobs: Vec<Arc<Job>>,
+    /// Input sets that the output's head does not record, in order.
+    pub(crate) wanted: Wanted,
+    /// Time alone may bring news of the inputs.
+    pub(crate) look_again: Option<Duration>,
+}
+
+/// What there is to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// These sets, in this order.
+    Sets(Vec<Set>),
+    /// Nothing yet: why.
+    Waiting(String),
+    /// Nothing: the output's head records the newest set.
+    UpToDate,
+}
+
+/// A consistent input set, ready to become a Job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Set {
+    /// The Commits to read, by input.
+    pub(crate) inputs: Vec<InputCommit>,
+    /// Their seals, in the order of the inputs' names.
+    pub(crate) seals: Vec<Hash>,
+    /// The run.
+    pub(crate) run: Uuid,
+}
+
+/// Reads everything.
+pub(crate) async fn observe(pipeline: &Pipeline, cx: &Cx, state: &State) -> Result<Seen> {
+    let namespace = pipeline.namespace().unwrap_or_default();
+    let name = pipeline.name_any();
+    let spec = &pipeline.spec;
+    let told = |error: varve_engine::inputs::InputError| Error::stalled(error.reason(), error.to_string());
+    let tree = InputTree::parse(&name, spec).map_err(told)?;
+    check_output_free(pipeline, cx, &namespace, &name)?;
+    check_secrets(pipeline, cx, state, &namespace).await?;
+    let output = cx.heads.repo(cx, &namespace, spec.output_repo(&name));
+    let repos = input_repos(cx, &namespace, &tree)?;
+    let (store, store_ref) = one_store(cx, &namespace, &repos, output.as_deref()).await?;
+    let image = image::resolve(pipeline, cx, state, &namespace).await?;
+    let snapshot = Snapshot {
+        uid: pipeline.uid().unwrap_or_default(),
+        generation: pipeline.metadata.generation.unwrap_or_default(),
+        spec: spec.clone(),
+        image,
+    };
+    let told = |error: plan::PlanError| Error::stalled(error.reason(), error.to_string());
+    plan::argv(&snapshot).map_err(told)?;
+    let spec_digest = digest(cx, &namespace, &snapshot).await?;
+    let head = match &output {
+        Some(output) => output_head(cx, output, &store, spec).await?,
+        None => None,
+    };
+    let known = match &head {
+        Some(head) => Some(state.history.at(&store, head).await?),
+        None => None,
+    };
+    let jobs = jobs(cx, &namespace, &snapshot.uid);
+    let here = Here { cx, state, namespace: &namespace, name: &name, tree: &tree, repos: &repos, store: &store };
+    let (wanted, look_again) = here.wanted(known.as_deref(), &spec_digest, jobs.len()).await?;
+    Ok(Seen {
+        now: cx.now(),
+        snapshot,
+        spec_digest,
+        output,
+        store_ref,
+        output_commit: head.map(|head| head.commit),
+        jobs,
+        wanted,
+        look_again,
+    })
+}
+
+/// The Jobs that this very Pipeline object owns, oldest first.
+pub(crate) fn jobs(cx: &Cx, namespace: &str, uid: &str) -> Vec<Arc<Job>> {
+    let mut jobs = cx.caches.jobs.in_namespace(namespace, |job| job.spec.snapshot.uid == uid);
+    jobs.sort_by_key(|job| (job.creation_timestamp().map(|time| time.0), job.name_any()));
+    jobs
+}
+
+/// An output branch has one writer: of two Pipelines the older one.
+fn check_output_free(pipeline: &Pipeline, cx: &Cx, namespace: &str, name: &str) -> Result<()> {
+    let target = |name: &str, spec: &PipelineSpec| (spec.output_repo(name).to_owned(), spec.output_branch().to_owned());
+    let wanted = target(name, &pipeline.spec);
+    let age = |pipeline: &Pipeline| {
+        (pipeline.creation_timestamp().map(|time| time.0), pipeline.uid().unwrap_or_default())
+    };
+    let older = cx.caches.pipelines.in_namespace(namespace, |other| {
+        let other_name = other.name_any();
+        other_name != name && target(&other_name, &other.spec) == wanted && age(other) < age(pipeline)
+    });
+    let Some(first) = older.iter().min_by_key(|other| age(other)) else { return Ok(()) };
+    Err(Error::stalled(
+        Reason::OutputTaken,
+        format!(
+            "branch {} of Repo {} is written by the older Pipeline {}: set output to another Repo or branch, or delete \
+             that Pipeline",
+            wanted.1,
+            wanted.0,
+            first.name_any()
+        ),
+    ))
+}
+
+/// Secrets that the container and its volumes name: there, and none of them a store's.
+async fn check_secrets(pipeline: &Pipeline, cx: &Cx, state: &State, namespace: &str) -> Result<()> {
+    let wanted = secrets(&pipeline.spec);
+    let stores = cx.caches.store_secrets.in_namespace(namespace, |_| true);
+    let stores = stores.iter().map(|secret| secret.name_any()).collect();
+    pod::check(&pipeline.spec, &stores).map_err(|error| Error::stalled(error.reason(), error.to_string()))?;
+    let key = (pipeline.uid().unwrap_or_default(), pipeline.metadata.generation.unwrap_or_default());
+    if state.secrets_were_seen(&key) {
+        return Ok(());
+    }
+    let api: Api<Secret> = Api::namespaced(cx.clients.write.clone(), namespace);
+    for (name, place) in wanted {
+        let found = api
+            .get_metadata_opt(&name)
+            .await
+            .map_err(Error::api(format_args!("get Secret {namespace}/{name}")))?;
+        if found.is_none() {
+            return Err(Error::stalled(
+                Reason::SecretNotFound,
+                format!("there is no Secret {name} in namespace {namespace}, which {place} names: create it"),
+            ));
+        }
+    }
+    state.secrets_seen(key);
+    Ok(())
+}
+
+/// The Secrets that must be there, each with the field that names it.
+fn secrets(spec: &PipelineSpec) -> BTreeMap<String, &'static str> {
+    let container = &spec.container;
+    let must = |optional: Option<bool>| optional != Some(true);
+    let env = container.env.iter().filter_map(|env| env.value_from.as_ref()?.secret_key_ref.as_ref());
+    let env = env.filter(|key| must(key.optional)).map(|key| (key.name.clone(), "container.env"));
+    let env_from = container.env_from.iter().filter_map(|from| from.secret_ref.as_ref());
+    let env_from =
+        env_from.filter(|secret| must(secret.optional)).map(|secret| (secret.name.clone(), "container.envFrom"));
+    let volumes = spec.pod.iter().flat_map(|pod| &pod.volumes).filter_map(|volume| volume.secret.as_ref());
+    let volumes = volumes
+        .filter(|secret| must(secret.optional))
+        .filter_map(|secret| Some((secret.secret_name.clone()?, "pod.volumes")));
+    let pulls = spec.pod.iter().flat_map(|pod| &pod.image_pull_secrets);
+    let pulls = pulls.map(|secret| (secret.name.clone(), "pod.imagePullSecrets"));
+    pulls.chain(volumes).chain(env_from).chain(env).collect()
+}
+
+/// The Repos of the inputs, one for each leaf.
+fn input_repos(cx: &Cx, namespace: &str, tree: &InputTree) -> Result<Vec<Arc<Repo>>> {
+    let repo = |leaf: &Leaf| {
+        cx.heads.repo(cx, namespace, leaf.repo.as_str()).ok_or_else(|| {
+            Error::stalled(
+                Reason::RepoNotFound,
+                format!(
+                    "input {}: there is no Repo {} in namespace {namespace}: create it, or correct the input's repo",
+                    leaf.name, leaf.repo
+                ),
+            )
+        })
+    };
+    tree.leaves().iter().map(repo).collect()
+}
+
+/// The one store that inputs and output lie in, and the Secret that names it.
+async fn one_store(cx: &Cx, namespace: &str, inputs: &[Arc<Repo>], output: Option<&Repo>) -> Result<(Store, String)> {
+    let mut found: Option<(Store, String, String)> = None;
+    let all = inputs.iter().map(AsRef::as_ref).chain(output);
+    for repo in all {
+        let (name, secret) = (repo.name_any(), repo.spec.store_ref.name.clone());
+        let store = cx.stores.open(namespace, Some(&secret)).await?.store;
+        match &found {
+            None => found = Some((store, secret, name)),
+            Some((first, _, first_name)) if first.id() != store.id() => {
+                return Err(Error::stalled(
+                    Reason::StoresDiffer,
+                    format!(
+                        "Repo {first_name} lies in store {} and Repo {name} in store {}: the Repos of one Pipeline must lie \
+                         in one store; copy one of them into a Repo of the other's storeRef",
+                        first.id(),
+                        store.id()
+                    ),
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    match found {
+        Some((store, secret, _)) => Ok((store, secret)),
+        None => Err(Error::Bug("a Pipeline without inputs passed the schema".into())),
+    }
+}
+
+/// The spec digest of what would be run now.
+pub(crate) async fn digest(cx: &Cx, namespace: &str, snapshot: &Snapshot) -> Result<Hash> {
+    let config_maps = config_maps(cx, namespace, &snapshot.spec).await?;
+    let digest = plan::spec_digest(snapshot, &config_maps)
+        .map_err(|error| Error::stalled(error.reason(), error.to_string()))?;
+    Ok(digest.digest())
+}
+
+/// The ConfigMaps that the spec names, as far as they are there. Read afresh: a cache holds no contents.
+async fn config_maps(cx: &Cx, namespace: &str, spec: &PipelineSpec) -> Result<ConfigMaps> {
+    let api: Api<ConfigMap> = Api::namespaced(cx.clients.write.clone(), namespace);
+    let mut all = ConfigMaps::new();
+    for name in plan::config_maps_needed(spec) {
+        let found =
+            api.get_opt(&name).await.map_err(Error::api(format_args!("get ConfigMap {namespace}/{name}")))?;
+        if let Some(found) = found {
+            let binary = found.binary_data.into_iter().flatten().map(|(key, bytes)| (key, bytes.0));
+            let content =
+                ConfigMapContent { data: found.data.into_iter().flatten().collect(), binary_data: binary.collect() };
+            all.insert(name, content);
+        }
+    }
+    Ok(all)
+}
+
+/// The head of the output branch; none while the output Repo is not set up yet.
+async fn output_head(cx: &Cx, output: &Arc<Repo>, store: &Store, spec: &PipelineSpec) -> Result<Option<varve_format::Head>> {
+    if heads::uid(output).is_err() {
+        return Ok(None);
+    }
+    cx.heads.open(cx, output, store, &branch(spec.output_branch())?).await
+}
+
+/// A branch's name that the schema let pass.
+pub(crate) fn branch(name: &str) -> Result<BranchName> {
+    BranchName::parse(name).map_err(|error| Error::stalled(Reason::InputInvalid, error.to_string()))
+}
+
+/// What the sets are made from.
+struct Here<'a> {
+    cx: &'a Cx,
+    state: &'a State,
+    namespace: &'a str,
+    name: &'a str,
+    tree: &'a InputTree,
+    repos: &'a [Arc<Repo>],
+    store: &'a Store,
+}
+
+impl Here<'_> {
+    /// The sets to run, given what the output's head records and how many Jobs there are.
+    async fn wanted(
+        &self,
+        head: Option<&Known>,
+        spec_digest: &Hash,
+        jobs: usize,
+    ) -> Result<(Wanted, Option<Duration>)> {
+        let mut inputs = Vec::new();
+        let mut look_again = false;
+        for (leaf, repo) in self.tree.leaves().iter().zip(self.repos) {
+            let repo_uid = heads::uid(repo)?;
+            let recorded = head.and_then(|head| recorded(&head.identity, leaf, repo_uid));
+            let head = heads::read(repo, &leaf.branch)?;
+            let of = Of { namespace: self.namespace, repo: leaf.repo.as_str(), store: self.store };
+            let since = match &head {
+                Some(head) => self.state.history.since(self.cx, &of, head, recorded).await?,
+                None => super::history::Since::default(),
+            };
+            look_again |= since.look_again;
+            inputs.push(InputCommits {
+                input: leaf.name.clone(),
+                repo: repo_uid,
+                repo_name: leaf.repo.to_string(),
+                branch: leaf.branch.to_string(),
+                last: since.last,
+                new: since.new,
+            });
+        }
+        let look_again = look_again.then_some(Duration::from_secs(2));
+        let is_recorded = head.is_some_and(|head| records_spec(&head.identity, self.name, self.tree, spec_digest));
+        // Every failed Job stands for a set that is passed over, so one set more than there are Jobs is enough.
+        let wanted = match next_sets(&inputs, jobs + 1) {
+            Next::Run(sets) => Wanted::Sets(self.sets(&inputs, sets).await?),
+            Next::UpToDate if is_recorded => Wanted::UpToDate,
+            Next::Wait(why) if is_recorded => Wanted::Waiting(why),
+            Next::UpToDate => match last_set(&inputs) {
+                Some(last) => Wanted::Sets(self.sets(&inputs, vec![last]).await?),
+                None => Wanted::Waiting("no input has a Commit yet".into()),
+            },
+            Next::Wait(why) => match last_set(&inputs) {
+                Some(last) => Wanted::Sets(self.sets(&inputs, vec![last]).await?),
+                None => Wanted::Waiting(why),
+            },
+        };
+        Ok((wanted, look_again))
+    }
+
+    async fn sets(&self, inputs: &[InputCommits], sets: Vec<InputSet>) -> Result<Vec<Set>> {
+        let mut made = Vec::with_capacity(sets.len());
+        for set in sets {
+            let mut seals = Vec::new();
+            let mut commits = Vec::new();
+            for (input, &commit) in inputs.iter().zip(&set.commits) {
+                let found = self.state.history.find(self.store, input.repo, commit).await?;
+                let known = found.ok_or_else(|| Error::Bug(format!("commit {commit} was there a moment ago")))?;
+                seals.push(known.seal);
+                commits.push(InputCommit {
+                    name: input.input.clone(),
+                    repo: input.repo_name.clone(),
+                    branch: input.branch.clone(),
+                    commit: commit.to_string(),
+                });
+            }
+            made.push(Set { inputs: commits, seals, run: set.run });
+        }
+        Ok(made)
+    }
+}
+
+/// The set of last commits, where every input has one.
+fn last_set(inputs: &[InputCommits]) -> Option<InputSet> {
+    let last: Vec<_> = inputs.iter().map(|input| input.last.as_ref()).collect::<Option<_>>()?;
+    let run = last.iter().map(|candidate| candidate.run).max()?;
+    Some(InputSet { commits: last.iter().map(|candidate| candidate.uid).collect(), run })
+}
+
+/// What an output commit records for this leaf: the commit it read, if it read this branch of this Repo.
+fn recorded(output: &CommitIdentity, leaf: &Leaf, repo: Uuid) -> Option<Recorded> {
+    let input = output.provenance.as_ref()?.inputs.iter().find(|input| input.name == leaf.name)?;
+    let is_same = input.repo_uid().ok()? == repo && input.branch == leaf.branch.as_str();
+    is_same.then_some(Recorded { uid: input.commit().ok()?, seq: input.sequence })
+}
+
+/// Whether an output commit was made by what would be run now: same spec digest, same shape of inputs.
+fn records_spec(output: &CommitIdentity, name: &str, tree: &InputTree, spec_digest: &Hash) -> bool {
+    let Some(provenance) = &output.provenance else { return false };
+    provenance.spec_digest().is_ok_and(|recorded| recorded == *spec_digest)
+        && recorded_tree(output, name).is_some_and(|recorded| recorded.has_shape_of(tree))
+        && provenance.inputs.len() == tree.leaves().len()
+}
+
+/// The input tree that an output commit was made with.
+pub(crate) fn recorded_tree(output: &CommitIdentity, name: &str) -> Option<InputTree> {
+    let provenance = output.provenance.as_ref()?;
+    let snapshot: Snapshot = serde_json::from_str(&provenance.spec).ok()?;
+    InputTree::parse(name, &snapshot.spec).ok()
+}
+
+/// The image as statuses keep it.
+pub(crate) fn api_image(
+    reference: &str,
+    resolved: crate::image::ResolvedImage,
+    generation: i64,
+    request: Option<String>,
+) -> ResolvedImage {
+    let config = resolved.config;
+    ResolvedImage {
+        reference: reference.to_owned(),
+        manifest_digest: Some(resolved.manifest_digest),
+        config_digest: config.as_ref().map(|config| config.digest.clone()),
+        entrypoint: config.as_ref().map(|config| config.entrypoint.clone()).unwrap_or_default(),
+        cmd: config.as_ref().map(|config| config.cmd.clone()).unwrap_or_default(),
+        working_dir: config.as_ref().and_then(|config| config.working_dir.clone()),
+        user: config.and_then(|config| config.user),
+        resolved_generation: generation,
+        resolved_request: request,
+    }
+}
