@@ -15,6 +15,8 @@ use kube::core::{GroupVersionKind, ObjectMeta};
 use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
 
+pub mod data;
+pub mod host;
 pub mod store;
 pub mod wait;
 

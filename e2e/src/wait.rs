@@ -1,9 +1,9 @@
 //! Waiting for what must come true: never by sleeping a fixed time, always with a deadline.
 
 use std::fmt::Debug;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::{WatchStreamExt as _, watcher};
@@ -17,6 +17,16 @@ use crate::Space;
 pub const SOON: Duration = Duration::from_secs(30);
 /// How long anything may take that needs pods, on a busy machine.
 pub const PODS: Duration = Duration::from_secs(180);
+
+/// Waits until `is` says so, asking again and again: for what no watch tells.
+pub async fn until(what: &str, within: Duration, mut is: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
+    let deadline = Instant::now() + within;
+    while !is().await? {
+        ensure!(Instant::now() < deadline, "{what}: not within {within:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
+}
 
 /// Objects with conditions.
 pub trait Conditioned {

@@ -1,0 +1,138 @@
+//! A small HTTP server on the host that pods reach: it serves files and counts who came. What the user's code
+//! does is counted here, never by Varve's own counters. Code that must wait asks for a file until it is there.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+use crate::env;
+
+/// The server. It stops when dropped.
+pub struct Host {
+    /// `http://address:port`, without a slash at its end.
+    pub url: String,
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Shared {
+    files: Mutex<HashMap<String, Vec<u8>>>,
+    calls: Mutex<Vec<Call>>,
+}
+
+/// A request for `/count/…`.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// What followed `/count/`.
+    pub what: String,
+    /// When it came.
+    pub at: Instant,
+}
+
+impl Host {
+    /// A server on the address at which pods reach this machine (that of the registry).
+    ///
+    /// - `GET /count/x` is counted and answered at once.
+    /// - `GET /files/x` gives the file x, or 404.
+    pub async fn new() -> Result<Self> {
+        let registry = env("VARVE_REGISTRY")?;
+        let address = registry.split(':').next().context("VARVE_REGISTRY is address:port")?;
+        let listener = TcpListener::bind((address, 0)).await.with_context(|| format!("listen on {address}"))?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let shared = Arc::new(Shared::default());
+        let task = tokio::spawn({
+            let shared = shared.clone();
+            async move {
+                let mut open = tokio::task::JoinSet::new();
+                while let Ok((stream, _)) = listener.accept().await {
+                    open.spawn(answer(stream, shared.clone()));
+                    while open.try_join_next().is_some() {}
+                }
+            }
+        });
+        Ok(Self { url, shared, task })
+    }
+
+    /// Serves this file at `/files/<name>`; gives its URL.
+    pub fn serve(&self, name: &str, content: impl Into<Vec<u8>>) -> String {
+        lock(&self.shared.files).insert(name.to_owned(), content.into());
+        self.file(name)
+    }
+
+    /// The URL of a file, whether it is there or not.
+    pub fn file(&self, name: &str) -> String {
+        format!("{}/files/{name}", self.url)
+    }
+
+    /// Everything that was counted, in its order.
+    pub fn calls(&self) -> Vec<Call> {
+        lock(&self.shared.calls).clone()
+    }
+
+    /// How often each was counted.
+    pub fn counts(&self) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for call in self.calls() {
+            *counts.entry(call.what).or_default() += 1;
+        }
+        counts
+    }
+
+    /// Forgets what was counted.
+    pub fn forget(&self) {
+        lock(&self.shared.calls).clear();
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn answer(stream: TcpStream, shared: Arc<Shared>) {
+    // A caller that goes away is its own affair.
+    let _ = try_answer(stream, shared).await;
+}
+
+async fn try_answer(stream: TcpStream, shared: Arc<Shared>) -> Result<()> {
+    let mut stream = BufReader::new(stream);
+    let mut request = String::new();
+    stream.read_line(&mut request).await?;
+    let mut header = String::from("-");
+    while !header.trim().is_empty() {
+        header.clear();
+        if stream.read_line(&mut header).await? == 0 {
+            break;
+        }
+    }
+    let path = request.split_whitespace().nth(1).unwrap_or("/");
+    let (status, body) = match path.strip_prefix('/').and_then(|path| path.split_once('/')) {
+        Some(("count", what)) => {
+            lock(&shared.calls).push(Call { what: what.to_owned(), at: Instant::now() });
+            ("200 OK", b"ok\n".to_vec())
+        }
+        Some(("files", name)) => match lock(&shared.files).get(name) {
+            Some(content) => ("200 OK", content.clone()),
+            None => ("404 Not Found", b"no such file\n".to_vec()),
+        },
+        _ => ("404 Not Found", b"no such page\n".to_vec()),
+    };
+    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    stream.write_all(head.as_bytes()).await?;
+    if !request.starts_with("HEAD") {
+        stream.write_all(&body).await?;
+    }
+    stream.shutdown().await?;
+    Ok(())
+}

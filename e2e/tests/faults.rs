@@ -1,0 +1,233 @@
+//! Killed at any time, run again: the same output, nothing finished computed twice, no try consumed. And
+//! devices, which are scarce: who waits says so, and who is done lets go.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::api::{Api, DeleteParams, ListParams};
+use kube::{Client, ResourceExt as _};
+use serde_json::{Value, json};
+use varve_api::{Commit, Job, Pipeline, Repo};
+use varve_e2e::host::Host;
+use varve_e2e::wait::{PODS, SOON, until};
+use varve_e2e::{Space, env, store};
+
+fn object(kind: &str, name: &str, spec: Value) -> Value {
+    json!({ "apiVersion": varve_api::API_VERSION, "kind": kind, "metadata": { "name": name }, "spec": spec })
+}
+
+fn busybox() -> Result<String> {
+    Ok(format!("{}/busybox:1", env("VARVE_REGISTRY")?))
+}
+
+/// Ends the leading operator's process on this machine as nothing else does: SIGKILL.
+async fn kill_operator(client: &Client) -> Result<()> {
+    let leases: Api<Lease> = Api::namespaced(client.clone(), "varve-system");
+    let holder = leases.get("varve-controller").await?.spec.and_then(|s| s.holder_identity).context("a leader")?;
+    let pods: Api<Pod> = Api::namespaced(client.clone(), "varve-system");
+    let all = pods.list(&ListParams::default()).await?;
+    let leader = all.items.iter().find(|pod| holder.starts_with(&pod.name_any())).context("the leader's pod")?;
+    let uid = leader.uid().context("a uid")?;
+    for process in std::fs::read_dir("/proc")?.flatten() {
+        let pid = process.file_name().to_string_lossy().into_owned();
+        let is_ours = pid.bytes().all(|b| b.is_ascii_digit())
+            && std::fs::read_to_string(process.path().join("cgroup")).is_ok_and(|groups| groups.contains(&uid) || groups.contains(&uid.replace('-', "_")))
+            && std::fs::read(process.path().join("cmdline")).is_ok_and(|line| line.starts_with(b"/varve\0controller"));
+        if is_ours {
+            ensure!(Command::new("kill").args(["-9", &pid]).status()?.success(), "kill {pid}");
+            return Ok(());
+        }
+    }
+    anyhow::bail!("the operator's process (pod {uid}) is not on this machine")
+}
+
+/// 60 files, and a Pipeline over 4 shards that counts each start and each end.
+async fn sixty(space: &Space, host: &Host) -> Result<()> {
+    space.with_store().await?;
+    space.apply(&object("Repo", "images", json!({}))).await?;
+    let code = format!(
+        "f=$(echo /pfs/images/*); n=${{f##*/}}; fetch {0}/count/start/$n; sleep 0.5; cat $f >/pfs/out/$n; fetch {0}/count/end/$n",
+        host.url
+    );
+    let spec = json!({
+        "inputs": [{ "name": "images", "glob": "/*" }], "parallelism": 4, "datum": { "tries": 1 },
+        "container": { "image": busybox()?, "command": ["sh", "-c", code] },
+    });
+    space.apply(&object("Pipeline", "copy", spec)).await?;
+    let changes: Vec<Value> = (0..60).map(|i| json!({ "put": { "path": format!("/f{i:02}"), "text": format!("file {i}\n") } })).collect();
+    space.apply(&object("Commit", "all", json!({ "repo": "images", "changes": changes }))).await?;
+    Ok(())
+}
+
+/// The output Commit's tree.
+async fn output(space: &Space) -> Result<String> {
+    let job = ended(space, "copy").await?;
+    let commit = space.ready::<Commit>(&job.name_any(), PODS).await?;
+    commit.status.and_then(|s| s.tree).context("a tree")
+}
+
+async fn ended(space: &Space, pipeline: &str) -> Result<Job> {
+    let mut found = None;
+    until("a Job has been made", PODS, async || {
+        let jobs = space.api::<Job>().list(&ListParams::default().fields(&format!("spec.pipeline={pipeline}"))).await?;
+        found = jobs.items.first().map(kube::ResourceExt::name_any);
+        Ok(found.is_some())
+    })
+    .await?;
+    space.ready::<Job>(&found.context("a Job")?, PODS * 2).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kills_of_operator_and_workers_lose_nothing_and_repeat_nothing() -> Result<()> {
+    let calm = Space::new("calm").await?;
+    let host = Host::new().await?;
+    sixty(&calm, &host).await?;
+    let undisturbed = output(&calm).await?;
+
+    let space = Space::new("storm").await?;
+    let host = Host::new().await?;
+    sixty(&space, &host).await?;
+    let ends = || host.counts().iter().filter(|(what, _)| what.starts_with("end/")).count();
+    // What had ended this long before a kill was recorded: the keeper records at least every second.
+    let recorded_after = Duration::from_secs(3);
+    let mut kills = Vec::new();
+    for (after, what) in [(5, "operator"), (15, "worker"), (30, "operator"), (40, "worker")] {
+        until("work goes on", PODS, async || Ok(ends() >= after)).await?;
+        kills.push(Instant::now());
+        if what == "operator" {
+            kill_operator(&space.client()).await?;
+        } else {
+            let pods = space.api::<Pod>();
+            let all = pods.list(&ListParams::default().labels("varve.dev/job")).await?;
+            let running = all.items.iter().find(|pod| pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running"));
+            pods.delete(&running.context("a worker's pod")?.name_any(), &DeleteParams::default()).await?;
+        }
+    }
+    assert_eq!(output(&space).await?, undisturbed);
+
+    let mut ended: BTreeMap<String, Instant> = BTreeMap::new();
+    for call in host.calls() {
+        let Some((kind, name)) = call.what.split_once('/') else { continue };
+        match (kind, ended.get(name)) {
+            ("end", None) => drop(ended.insert(name.to_owned(), call.at)),
+            ("start", Some(at)) => {
+                let lost = kills.iter().any(|kill| *kill > *at && kill.duration_since(*at) < recorded_after);
+                assert!(lost, "{name} was computed again, though its result was recorded before any kill");
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(ended.len(), 60);
+    let job = ended_status(&space).await?;
+    assert_eq!((job.total, job.failed), (60, 0));
+    Ok(())
+}
+
+async fn ended_status(space: &Space) -> Result<varve_api::job::DatumCounts> {
+    ended(space, "copy").await?.status.and_then(|s| s.datums).context("counts")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_five_gpu_pods_the_fifth_waits_and_says_why_and_all_let_go_when_done() -> Result<()> {
+    let space = Space::new("gpu").await?;
+    let host = Host::new().await?;
+    space.with_store().await?;
+    space.apply(&object("Repo", "images", json!({}))).await?;
+    let changes: Vec<Value> = (0..5).map(|i| json!({ "put": { "path": format!("/f{i}"), "text": format!("file {i}\n") } })).collect();
+    space.apply(&object("Commit", "five", json!({ "repo": "images", "changes": changes }))).await?;
+    let code = format!("until fetch {}/files/go >/dev/null 2>&1; do sleep 0.3; done; echo done >/pfs/out/$VARVE_DATUM_ID", host.url);
+    let spec = json!({
+        "inputs": [{ "name": "images", "glob": "/*" }], "parallelism": 5,
+        "container": { "image": busybox()?, "command": ["sh", "-c", code], "resources": { "limits": { "nvidia.com/gpu": 1 } } },
+    });
+    space.apply(&object("Pipeline", "train", spec)).await?;
+    let phases = async || -> Result<BTreeMap<String, usize>> {
+        let mut phases = BTreeMap::new();
+        for pod in space.api::<Pod>().list(&ListParams::default()).await?.items {
+            *phases.entry(pod.status.and_then(|s| s.phase).unwrap_or_default()).or_default() += 1;
+        }
+        Ok(phases)
+    };
+    let wanted = BTreeMap::from([("Pending".to_owned(), 1), ("Running".to_owned(), 4)]);
+    until("four run, the fifth waits", PODS, async || Ok(phases().await? == wanted)).await?;
+    let job = space.api::<Job>().list(&ListParams::default()).await?.items.first().context("a Job")?.name_any();
+    let explained = |job: &Job| job.status.as_ref().and_then(|s| s.explanation.as_deref()).is_some_and(|e| e.contains("nvidia.com/gpu"));
+    space.wait::<Job>(&job, SOON, explained).await?;
+
+    host.serve("go", "go");
+    space.ready::<Job>(&job, PODS).await?;
+    until("the GPUs are free", Duration::from_secs(30), async || {
+        let phases = phases().await?;
+        Ok(!phases.contains_key("Running") && !phases.contains_key("Pending"))
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_namespace_lost_comes_back_from_its_yaml_and_its_bucket() -> Result<()> {
+    let space = Space::new("lost").await?;
+    let host = Host::new().await?;
+    let name = space.name.clone();
+    let config = store::config(&store::url(&name)?)?;
+    let yaml = [
+        object("Repo", "images", json!({})),
+        object("Commit", "first", json!({ "repo": "images", "changes": [{ "put": { "path": "/a", "text": "a\n" } }] })),
+        object("Commit", "second", json!({ "repo": "images", "changes": [{ "put": { "path": "/b", "text": "b\n" } }] })),
+        object(
+            "Pipeline",
+            "copy",
+            json!({
+                "inputs": [{ "name": "images", "glob": "/*" }],
+                "container": { "image": busybox()?, "command": ["sh", "-c", format!("for f in /pfs/images/*; do fetch {}/count/${{f##*/}} && cat $f >/pfs/out/${{f##*/}}; done", host.url)] },
+            }),
+        ),
+    ];
+    space.store_secret(&config).await?;
+    for (i, object) in yaml.iter().enumerate() {
+        space.apply(object).await?;
+        if (1..=2).contains(&i) {
+            space.ready::<Commit>(&object["metadata"]["name"].as_str().unwrap_or_default().to_owned(), SOON).await?;
+        }
+    }
+    let heads = |repo: &Repo| repo.status.as_ref().map(|s| (s.uid.clone(), s.store.clone(), s.branches.clone())).unwrap_or_default();
+    let both = |repo: &Repo| heads(repo).2.iter().any(|b| b.name == "main" && b.files == 2);
+    let output = space.wait::<Repo>("copy", PODS, both).await?;
+    let images: Repo = space.api().get("images").await?;
+    let before = (heads(&images), heads(&output));
+    let store_id = before.0.1.clone().context("the store's id")?;
+    host.forget();
+
+    let namespaces: Api<Namespace> = Api::all(space.client());
+    namespaces.delete(&name, &DeleteParams::default()).await?;
+    until("the namespace is gone", PODS, async || Ok(namespaces.get_opt(&name).await?.is_none())).await?;
+    let again: Namespace = serde_json::from_value(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } }))?;
+    namespaces.create(&kube::api::PostParams::default(), &again).await?;
+
+    let mut config = config;
+    space.store_secret(&config).await?;
+    space.apply(&yaml[0]).await?;
+    let (reason, message) = space.stalled::<Repo>("images", SOON).await?;
+    assert_eq!(reason, "StoreOwnedElsewhere", "{message}");
+    assert!(message.contains(&store_id), "{message}");
+
+    config.insert("adopt".into(), store_id);
+    space.store_secret(&config).await?;
+    for object in &yaml {
+        space.apply(object).await?;
+    }
+    space.apply(&object("Repo", "copy", json!({}))).await?;
+    for commit in ["first", "second"] {
+        space.ready::<Commit>(commit, PODS).await?;
+    }
+    space.ready::<Pipeline>("copy", PODS).await?;
+    let (images, output) = (space.ready::<Repo>("images", SOON).await?, space.ready::<Repo>("copy", SOON).await?);
+    assert_eq!((heads(&images), heads(&output)), before);
+    assert_eq!(host.counts(), BTreeMap::new(), "nothing is computed twice");
+    let commits = space.api::<Commit>().list(&ListParams::default()).await?.items;
+    assert!(commits.len() >= 2, "history is back");
+    Ok(())
+}
