@@ -34,11 +34,14 @@ async fn main() -> ExitCode {
     // and none is chosen. An error means that one is chosen already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     match cli.command {
-        Command::Controller(args) => exit(varve_controller::run(args).await),
+        Command::Controller(args) => exit(varve_controller::run(args).await.map_err(Into::into)),
         Command::Keeper => varve_worker::keeper::main().await,
         Command::Import => varve_worker::import::main().await,
         Command::Install => exit(varve_worker::install::Install::from_env().run().map_err(Into::into)),
-        Command::Crds => exit(print_crds()),
+        Command::Crds => {
+            print_crds();
+            ExitCode::SUCCESS
+        }
     }
 }
 
@@ -48,9 +51,10 @@ fn begin_logs() {
     tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_writer(std::io::stderr).init();
 }
 
-fn print_crds() -> anyhow::Result<()> {
-    print!("{}", varve_api::crd::yaml());
-    Ok(())
+fn print_crds() {
+    for (_, yaml) in varve_api::crd::files() {
+        println!("---\n{yaml}");
+    }
 }
 
 fn exit(outcome: anyhow::Result<()>) -> ExitCode {

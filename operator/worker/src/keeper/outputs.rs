@@ -9,7 +9,8 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::TryStreamExt;
+use futures::stream::FuturesUnordered;
 use rustix::fs::FileType;
 use varve_format::{MapKind, RepoPath};
 use varve_store::{Entry, Error as StoreError, NodeRef, Session, TreeEdit};
@@ -97,24 +98,30 @@ impl Importer<'_> {
 
     /// Imports the files of one folder and lists its subfolders.
     async fn open(&self, path: RepoPath) -> Result<Open, OutputError> {
-        let names = self.lookup.out.names(Path::new(path.as_str())).map_err(|error| self.disk(&path, error))?;
+        let mut names = self.lookup.out.names(Path::new(path.as_str())).map_err(|error| self.disk(&path, error))?;
         let mut folder = Open {
             path: path.clone(),
             node: NodeRef::empty(&MapKind::TREE),
             edits: Vec::new(),
             subfolders: Vec::new(),
         };
-        let items = stream::iter(names).map(|name| self.item(&path, name)).buffer_unordered(FILES_AT_ONCE);
-        let mut items = std::pin::pin!(items);
-        while let Some(item) = items.try_next().await? {
-            match item {
-                Item::Folder(below) => folder.subfolders.push(below),
-                Item::Entry(name, entry) => folder.edits.push((name, TreeEdit::Put(entry))),
+        let mut looking = FuturesUnordered::new();
+        loop {
+            while looking.len() < FILES_AT_ONCE
+                && let Some(name) = names.next()
+            {
+                looking.push(self.item(&path, name));
+            }
+            match looking.try_next().await? {
+                Some(Item::Folder(below)) => folder.subfolders.push(below),
+                Some(Item::Entry(name, entry)) => folder.edits.push((name, TreeEdit::Put(entry))),
+                None => break,
             }
             if folder.edits.len() >= BATCH {
                 self.put(&mut folder).await?;
             }
         }
+        drop(looking);
         Ok(folder)
     }
 
