@@ -5,7 +5,7 @@
 //! triggers. `managedFields` are dropped on arrival: they are half of an object's size and nobody here
 //! reads them. Children that matter only by existing are watched by their metadata.
 
-use std::{fmt::Debug, hash::Hash, sync::Arc};
+use std::{fmt::Debug, sync::Arc};
 
 use futures::{Stream, StreamExt, stream::BoxStream};
 use k8s_openapi::api::{
@@ -139,7 +139,7 @@ where
         which: impl Fn(&K) -> I + Send + 'static,
     ) -> BoxStream<'static, ObjectRef<T>>
     where
-        T: Resource<DynamicType = ()> + Clone + Hash + Send + Sync + 'static,
+        T: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
         I: IntoIterator<Item = ObjectRef<T>>,
     {
         self.changes()

@@ -104,7 +104,7 @@ impl Error {
     }
 
     /// Wraps a failure of the store with what was being done.
-    pub fn store(what: impl fmt::Display) -> impl FnOnce(varve_store::Error) -> Self {
+    pub fn store(what: impl fmt::Display) -> impl Fn(varve_store::Error) -> Self {
         move |source| Self::Store {
             what: what.to_string(),
             source,

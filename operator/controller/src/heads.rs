@@ -10,7 +10,7 @@ mod patch;
 mod verify;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -184,6 +184,8 @@ struct Known {
     finished: HashMap<(Uuid, BranchName), Head>,
     /// One writer of a branch at a time: the others would upload only to lose.
     turns: HashMap<(Uuid, BranchName), Arc<tokio::sync::Mutex<()>>>,
+    /// Repos (by Kubernetes uid) whose branches have all been compared with the store since this replica leads.
+    adopted: HashSet<String>,
 }
 
 impl Heads {
@@ -220,7 +222,18 @@ impl Heads {
         cx.caches.repos.get(namespace, name).map(|repo| self.fresh(&repo))
     }
 
-    fn remember(&self, repo: Repo) -> Arc<Repo> {
+    /// Whether this Repo has been compared with its store since this replica leads.
+    pub(crate) fn is_adopted(&self, repo: &Repo) -> bool {
+        self.known().adopted.contains(repo.metadata.uid.as_deref().unwrap_or_default())
+    }
+
+    /// This Repo has been compared with its store.
+    pub(crate) fn set_adopted(&self, repo: &Repo) {
+        self.known().adopted.insert(repo.uid().unwrap_or_default());
+    }
+
+    /// Keeps what a write of ours has returned, until the cache shows it.
+    pub(crate) fn remember(&self, repo: Repo) -> Arc<Repo> {
         let repo = Arc::new(repo);
         self.known().latest.insert(repo.uid().unwrap_or_default(), repo.clone());
         repo
@@ -322,7 +335,11 @@ impl Heads {
 
     /// Makes everything about the heads that `moves` made durable: reflog, `names/`, `commits/`, at once.
     async fn finish(&self, cx: &Cx, store: &Store, moves: &[HeadMove]) -> Result<()> {
-        try_join_all(moves.iter().map(|a_move| self.finish_one(cx, store, &a_move.next, a_move.name.as_ref()))).await?;
+        let mut all = Vec::with_capacity(moves.len());
+        for a_move in moves {
+            all.push(self.finish_one(cx, store, &a_move.next, a_move.name.as_ref()));
+        }
+        try_join_all(all).await?;
         Ok(())
     }
 
@@ -355,7 +372,7 @@ impl Heads {
         let name = (!commit.identity.name.is_empty() && commit.identity.uid().ok() == Some(head.commit))
             .then(|| CommitName::parse(&commit.identity.name).ok())
             .flatten();
-        let spec_hash = commit.identity.spec_hash.as_deref().and_then(|bytes| Hash::try_from(bytes).ok());
+        let spec_hash = commit.identity.spec_hash.as_deref().and_then(|bytes| Hash::from_slice(bytes).ok());
         let claim = name.map(|name| NameClaim { name, spec_hash });
         self.finish_one(cx, store, head, claim.as_ref()).await
     }

@@ -32,13 +32,21 @@ pub async fn serve(
 ) -> std::io::Result<()> {
     let listener = TcpListener::bind(address).await?;
     let router = Router::new()
-        .route("/metrics", get(async |State(pages): State<Pages>| pages.metrics.text()))
-        .route("/healthz", get(async || "ok"))
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .with_state(pages);
     axum::serve(listener, router)
         .with_graceful_shutdown(stop.cancelled_owned())
         .await
+}
+
+async fn metrics(State(pages): State<Pages>) -> String {
+    pages.metrics.text()
+}
+
+async fn healthz() -> &'static str {
+    "ok"
 }
 
 async fn readyz(State(pages): State<Pages>) -> (StatusCode, &'static str) {

@@ -20,6 +20,7 @@ pub mod lease;
 mod metered;
 pub mod metrics;
 pub mod pipeline;
+mod references;
 pub mod repo;
 pub mod runner;
 pub mod status;
@@ -164,14 +165,14 @@ async fn lead(
         let stop_work = stop.child_token();
         let work = controllers(&contexts, &stop_work);
         tokio::pin!(work);
-        let deposed = tokio::select! {
+        let is_stopped = tokio::select! {
             () = &mut work => false,
-            _ = leading.wait_for(|leads| !*leads) => true,
-            () = stop.cancelled() => false,
+            _ = leading.wait_for(|leads| !*leads) => false,
+            () = stop.cancelled() => true,
         };
         stop_work.cancel();
         // A deposed leader may not write any more: what is in flight is dropped. A stopped one ends it.
-        if !deposed && tokio::time::timeout(GRACE, &mut work).await.is_err() {
+        if is_stopped && tokio::time::timeout(GRACE, &mut work).await.is_err() {
             tracing::warn!("work in flight did not end in time and is dropped; it will be done again");
         }
         metrics.set_leading(false);

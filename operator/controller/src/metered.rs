@@ -12,7 +12,7 @@ use object_store::{
 use crate::metrics::Metrics;
 
 /// Decorates a store with metrics.
-pub struct Metered {
+pub(crate) struct Metered {
     inner: Arc<dyn ObjectStore>,
     metrics: Arc<Metrics>,
 }
@@ -31,7 +31,7 @@ impl std::fmt::Display for Metered {
 
 impl Metered {
     /// Counts what is asked of `inner` in `metrics`.
-    pub fn new(inner: Arc<dyn ObjectStore>, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(inner: Arc<dyn ObjectStore>, metrics: Arc<Metrics>) -> Self {
         Self { inner, metrics }
     }
 

@@ -17,7 +17,7 @@ use kube::{Api, Client, ResourceExt};
 use uuid::Uuid;
 use varve_api::{conditions::Reason, labels, repo::DEFAULT_STORE};
 use varve_store::{
-    Owner, Store,
+    Error as E, Owner, Store,
     backend::{self, ADOPT, Schemes},
 };
 
@@ -207,30 +207,44 @@ fn config(name: &str, secret: &Secret) -> Result<BTreeMap<String, String>> {
 
 /// What the store's error means for whoever uses the Secret, with the remedy.
 pub fn about(secret: &str, error: &varve_store::Error) -> Error {
-    use varve_store::Error as E;
     let words = chain(error);
-    let (reason, remedy, retry) = match error {
-        E::Config { .. } => (Reason::StoreConfigInvalid, "correct the Secret", Retry::WhenChanged),
-        E::BucketNotFound { .. } => {
-            (Reason::StoreBucketMissing, "create the bucket, or correct url in the Secret", Retry::WhenChanged)
+    let remedy = match error {
+        E::Config { .. } => ": correct the Secret",
+        E::BucketNotFound { .. } => ": create the bucket, or correct url in the Secret",
+        E::AccessDenied { .. } => {
+            ": correct the credentials in the Secret, or allow them to read, write and list this bucket"
         }
-        E::AccessDenied { .. } => (
-            Reason::StoreUnauthorized,
-            "correct the credentials in the Secret, or allow them to read, write and list this bucket",
-            Retry::WhenChanged,
-        ),
-        E::Unreachable { .. } => {
-            (Reason::StoreUnreachable, "check endpoint and network; it is tried again by itself", Retry::Backoff)
-        }
-        // Its own words name the remedy: `adopt`, or an upgrade.
-        E::OwnedElsewhere { .. } => (Reason::StoreOwnedElsewhere, "", Retry::WhenChanged),
-        E::FeatureUnknown { .. } => (Reason::StoreTooNew, "", Retry::WhenChanged),
-        E::Corrupt { .. } | E::Decode { .. } | E::SealMismatch { .. } => (Reason::StoreCorrupt, "", Retry::WhenChanged),
-        error if error.is_retryable() => (Reason::StoreUnreachable, "it is tried again by itself", Retry::Backoff),
-        _ => (Reason::StoreUnreachable, "", Retry::WhenChanged),
+        E::Unreachable { .. } => ": check endpoint and network; it is tried again by itself",
+        error if error.is_retryable() => ": it is tried again by itself",
+        // Its own words name the remedy.
+        _ => "",
     };
-    let dash = if remedy.is_empty() { "" } else { ": " };
-    Error::Told { reason, message: format!("store of Secret {secret}: {words}{dash}{remedy}"), retry }
+    let retry = if error.is_retryable() { Retry::Backoff } else { Retry::WhenChanged };
+    Error::Told { reason: reason(error), message: format!("store of Secret {secret}: {words}{remedy}"), retry }
+}
+
+/// The reason that conditions carry for an error of the store.
+pub fn reason(error: &varve_store::Error) -> Reason {
+    match error {
+        E::Config { .. } => Reason::StoreConfigInvalid,
+        E::BucketNotFound { .. } => Reason::StoreBucketMissing,
+        E::AccessDenied { .. } => Reason::StoreUnauthorized,
+        E::Unreachable { .. } | E::Backend { .. } | E::Io { .. } => Reason::StoreUnreachable,
+        E::OwnedElsewhere { .. } => Reason::StoreOwnedElsewhere,
+        E::FeatureUnknown { .. } => Reason::StoreTooNew,
+        E::Corrupt { .. }
+        | E::Decode { .. }
+        | E::SealMismatch { .. }
+        | E::ObjectMissing { .. }
+        | E::Conflict { .. }
+        | E::Erased { .. }
+        | E::Outside { .. } => Reason::StoreCorrupt,
+        E::Name(_) | E::PathTooLong { .. } | E::Edit { .. } => Reason::InvalidPath,
+        E::Map(_) | E::TooLarge { .. } => Reason::TooLarge,
+        E::TreeRefused { .. } => Reason::TreeInvalid,
+        E::Import { .. } => Reason::ImportFailed,
+        _ => Reason::InternalError,
+    }
 }
 
 #[cfg(test)]

@@ -108,3 +108,120 @@ fn add(path: &str, value: &impl Serialize) -> PatchOperation {
 fn replace(path: &str, value: &impl Serialize) -> PatchOperation {
     PatchOperation::Replace(ReplaceOperation { path: pointer(path), value: json(value) })
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use serde_json::json;
+    use uuid::Uuid;
+    use varve_api::repo::RepoSpec;
+    use varve_format::{BranchName, Hash, Head, RecordAt};
+
+    use super::{super::next_head, *};
+
+    fn head(branch: &str, base: Option<&Head>, commit: u128) -> Head {
+        next_head(
+            Uuid::from_u128(7),
+            &BranchName::parse_stored(branch).unwrap(),
+            base,
+            Uuid::from_u128(commit),
+            Hash::of_content(&commit.to_le_bytes()),
+            RecordAt { pack: Uuid::from_u128(commit + 100), offset: 42, length: 17 },
+            Timestamp::UNIX_EPOCH,
+        )
+    }
+
+    fn a_move(base: Option<Head>, next: Head) -> HeadMove {
+        HeadMove { branch: next.branch.clone(), base, next, files: 3, bytes: 12, name: None }
+    }
+
+    fn repo(branches: &[&Head], memo: Option<&Head>) -> Repo {
+        let mut repo = Repo::new("images", RepoSpec::default());
+        repo.metadata.uid = Some("k8s-uid".into());
+        repo.metadata.resource_version = Some("1234".into());
+        let shown = |head: &&Head| a_move(None, (*head).clone()).as_branch_head();
+        repo.status = Some(RepoStatus {
+            branches: branches.iter().map(shown).collect(),
+            memo: memo.map(super::super::status_head),
+            ..RepoStatus::default()
+        });
+        repo
+    }
+
+    /// What the API server does with a patch.
+    fn applied(repo: &Repo, patch: &Patch) -> Result<Value, json_patch::PatchError> {
+        let mut document = json(repo);
+        json_patch::patch(&mut document, patch).map(|()| document)
+    }
+
+    #[test]
+    fn a_head_moves_only_from_where_it_is_believed_to_stand() {
+        let (dev, main) = (head("dev", None, 1), head("main", None, 2));
+        let next = head("main", Some(&main), 3);
+        let before = repo(&[&dev, &main], None);
+        let patch = moves(&before, &[a_move(Some(main.clone()), next.clone())]).unwrap();
+        let text = json(&patch);
+        for (path, value) in [
+            ("/metadata/uid", json!("k8s-uid")),
+            ("/status/branches/1/name", json!("main")),
+            ("/status/branches/1/seq", json!(1)),
+            ("/status/branches/1/seal", json!(main.seal.to_string())),
+        ] {
+            let test = json!({"op": "test", "path": path, "value": value});
+            assert!(text.as_array().unwrap().contains(&test), "{path}");
+        }
+        let after = applied(&before, &patch).unwrap();
+        assert_eq!(after["status"]["branches"][1]["commit"], next.commit.to_string());
+        assert_eq!(after["status"]["branches"][0]["commit"], dev.commit.to_string(), "the other branch stands");
+        assert_eq!(after["status"]["latest"]["branch"], "main");
+
+        let mut made_anew = before.clone();
+        made_anew.metadata.uid = Some("another".into());
+        let moved_on = repo(&[&dev, &next], None);
+        let reordered = repo(&[&main, &dev], None);
+        for (why, other) in [("uid", &made_anew), ("seq", &moved_on), ("name", &reordered)] {
+            assert!(applied(other, &patch).is_err(), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_base_that_no_longer_stands_needs_no_patch_to_be_refused() {
+        let main = head("main", None, 2);
+        let next = head("main", Some(&main), 3);
+        assert!(moves(&repo(&[&next], None), &[a_move(Some(main), next.clone())]).is_none());
+        assert!(moves(&repo(&[], None), &[a_move(Some(head("main", None, 9)), next)]).is_none());
+    }
+
+    #[test]
+    fn a_new_branch_leaves_the_others_alone() {
+        let (dev, main) = (head("dev", None, 1), head("main", None, 2));
+        let before = repo(&[&dev], None);
+        let patch = moves(&before, &[a_move(None, main.clone())]).unwrap();
+        let after = applied(&before, &patch).unwrap();
+        let names: Vec<_> = after["status"]["branches"].as_array().unwrap().iter().map(|b| b["name"].clone()).collect();
+        assert_eq!(names, ["dev", "main"]);
+        assert!(!json(&patch).to_string().contains("resourceVersion"));
+    }
+
+    #[test]
+    fn an_output_and_its_memo_move_in_one_patch() {
+        let (main, memo) = (head("main", None, 2), head("_memo", None, 5));
+        let before = repo(&[&main], Some(&memo));
+        let (next, next_memo) = (head("main", Some(&main), 3), head("_memo", Some(&memo), 6));
+        let both = [a_move(Some(main.clone()), next.clone()), a_move(Some(memo.clone()), next_memo.clone())];
+        let after = applied(&before, &moves(&before, &both).unwrap()).unwrap();
+        assert_eq!(after["status"]["branches"][0]["commit"], next.commit.to_string());
+        assert_eq!(after["status"]["memo"]["commit"], next_memo.commit.to_string());
+        let raced = repo(&[&main], Some(&next_memo));
+        let patch = moves(&before, &both).unwrap();
+        assert!(applied(&raced, &patch).is_err(), "neither moves where one has been overtaken");
+    }
+
+    #[test]
+    fn a_head_comes_back_from_the_status_as_it_went() {
+        let main = head("main", Some(&head("main", None, 2)), 3);
+        let mut shown = repo(&[&main], None);
+        shown.status.as_mut().unwrap().uid = Some(main.repo.to_string());
+        assert_eq!(super::super::read(&shown, &main.branch).unwrap(), Some(main));
+    }
+}
