@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use crate::error::DecodeError;
 use crate::hash::Hash;
+use crate::row::Kind;
 
 /// A hash field.
 pub(crate) fn hash(bytes: &[u8], field: &'static str) -> Result<Hash, DecodeError> {
@@ -27,4 +28,10 @@ pub(crate) fn message<M: prost::Message + Default>(bytes: &[u8], what: &'static 
 /// The version that every record begins with.
 pub(crate) fn version(format: u32, what: &'static str) -> Result<(), DecodeError> {
     if format == 1 { Ok(()) } else { Err(DecodeError::Unknown { what, field: "format", value: format }) }
+}
+
+/// The number of a kind, as records hold it.
+pub(crate) fn kind(number: u32) -> Result<Kind, DecodeError> {
+    let unknown = DecodeError::Unknown { what: "record", field: "kind", value: number };
+    u8::try_from(number).map_err(|_| unknown).and_then(Kind::try_from)
 }

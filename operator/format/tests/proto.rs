@@ -35,8 +35,8 @@ const MESSAGES: [&str; 12] = [
 #[test]
 fn the_proto_file_is_that_of_the_crate() -> Result<()> {
     let crate_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut found = messages(&std::fs::read_to_string(crate_dir.join("src/commit.rs"))?)?;
-    found.extend(messages(&std::fs::read_to_string(crate_dir.join("src/records.rs"))?)?);
+    let mut found = messages(&std::fs::read_to_string(crate_dir.join("src/commit/messages.rs"))?)?;
+    found.extend(messages(&std::fs::read_to_string(crate_dir.join("src/records/mod.rs"))?)?);
     let mut wanted = HEAD.to_owned();
     for name in MESSAGES {
         wanted.push('\n');
