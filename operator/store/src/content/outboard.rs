@@ -59,7 +59,8 @@ impl Hashing {
 
     fn end_group(&mut self) {
         self.groups.push(self.group.finalize_non_root());
-        self.group.reset();
+        // A new one: `reset` does not take the offset back.
+        self.group = blake3::Hasher::new();
         self.group.set_input_offset(self.size);
         self.in_group = 0;
     }
