@@ -154,11 +154,12 @@ impl Session {
                     Wanted::File(_) | Wanted::Nothing => None,
                 })
             });
-            let below: Vec<Work> = futures::stream::iter(children.collect::<Vec<_>>())
+            // The futures are made before the stream is: a stream's closure over borrows is not provably `Send`.
+            let finds: Vec<_> = children
                 .map(|(parent, above, name, index)| self.find_base(parent, above, name, &batch.0[index]))
-                .buffered(DIRECTORIES_IN_FLIGHT)
-                .try_collect()
-                .await?;
+                .collect();
+            let below: Vec<Work> =
+                futures::stream::iter(finds).buffered(DIRECTORIES_IN_FLIGHT).try_collect().await?;
             if below.is_empty() {
                 return Ok(depths);
             }

@@ -51,12 +51,13 @@ impl Hashing {
         if self.groups.is_empty() {
             return Hashed { id: self.group.finalize().into(), size: self.size, outboard: Vec::new() };
         }
-        self.end_group();
+        self.groups.push(self.group.finalize_non_root());
         let mut outboard = Vec::with_capacity((self.groups.len() - 1) * PAIR_BYTES);
         let id = root(&self.groups, self.size, &mut outboard);
         Hashed { id, size: self.size, outboard }
     }
 
+    /// Ends a full group and begins the next.
     fn end_group(&mut self) {
         self.groups.push(self.group.finalize_non_root());
         // A new one: `reset` does not take the offset back.
