@@ -146,24 +146,27 @@ pub fn fetches(changes: &[Change]) -> impl Iterator<Item = (usize, &Put)> {
 }
 
 /// Says which of the [`fetches`] each fetched file belongs to. The files must stand in the order of the fetches.
+///
+/// A URL or a single object brings one file, at the put's own path; a prefix brings any number below it.
 pub fn attribute(
     changes: &[Change],
     files: impl IntoIterator<Item = (RepoPath, Object)>,
 ) -> Result<BTreeMap<usize, Vec<(RepoPath, Object)>>, CommitError> {
-    let mut fetches = fetches(changes).map(|(index, put)| path(&put.path).map(|path| (index, path)));
+    let mut files = files.into_iter().peekable();
     let mut attributed: BTreeMap<usize, Vec<(RepoPath, Object)>> = BTreeMap::new();
-    let mut current: Option<(usize, RepoPath)> = fetches.next().transpose()?;
-    for (file, object) in files {
-        loop {
-            let Some((index, target)) = &current else { return Err(CommitError::StrayImport { path: file }) };
-            if file.starts_with(target) {
-                attributed.entry(*index).or_default().push((file, object));
-                break;
-            }
-            current = fetches.next().transpose()?;
+    for (index, put) in fetches(changes) {
+        let target = path(&put.path)?;
+        let own = attributed.entry(index).or_default();
+        if put.object_store.as_ref().is_some_and(|source| source.url.ends_with('/')) {
+            own.extend(std::iter::from_fn(|| files.next_if(|(file, _)| file.starts_with(&target) && *file != target)));
+        } else {
+            own.extend(files.next_if(|(file, _)| *file == target));
         }
     }
-    Ok(attributed)
+    match files.next() {
+        Some((path, _)) => Err(CommitError::StrayImport { path }),
+        None => Ok(attributed),
+    }
 }
 
 struct Resolver<'a> {

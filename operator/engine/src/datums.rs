@@ -440,3 +440,7 @@ impl DatumError {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "datums_tests.rs"]
+mod tests;

@@ -353,3 +353,7 @@ pub enum GlobError {
         what: String,
     },
 }
+
+#[cfg(test)]
+#[path = "glob_tests.rs"]
+mod tests;

@@ -301,3 +301,7 @@ impl InputError {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "inputs_tests.rs"]
+mod tests;

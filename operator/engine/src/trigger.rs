@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-/// How many partial choices one search may look at.
+/// How many partial choices one search for the next set may make.
 ///
-/// Consistency is a constraint problem, and a spec can be made up whose search is exponential; real ones need a few
-/// choices per input. Beyond this the search counts as having found nothing, and is made again when something changes.
-const MAX_CHOICES: u32 = 100_000;
+/// Consistency is a constraint problem, and a spec can be made up whose search is exponential; real ones need one choice
+/// per input and step. Beyond this the search counts as having found nothing, and is made again when something changes.
+const MAX_CHOICES: u32 = 10_000;
 
 /// One input: a branch, what was taken of it last, and what it has since.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,60 +125,67 @@ fn next_set(inputs: &[InputCommits], state: &Chosen) -> Option<Vec<Place>> {
         .filter_map(|(index, place)| Some((candidate(&inputs[index], place)?.run, index, place)))
         .collect();
     steps.sort_unstable();
-    steps.into_iter().find_map(|(_, index, place)| Search::new(inputs, state).with(index, place))
+    let open: Vec<Vec<Place>> =
+        inputs.iter().enumerate().map(|(index, input)| (state.0[index].unwrap_or(1)..=input.new.len()).collect()).collect();
+    let mut search = Search { inputs, choices_left: MAX_CHOICES };
+    steps.into_iter().find_map(|(_, index, place)| {
+        let mut open = open.clone();
+        open[index] = vec![place];
+        search.choose(index, &Standing::new(), &open, vec![None; inputs.len()])
+    })
 }
 
 /// Branches, each with the commit of it that everything chosen so far stands on.
 type Standing<'a> = BTreeMap<(Uuid, &'a str), Uuid>;
 
+/// A depth-first search that, after each choice, keeps of the other inputs only what still agrees with it.
 struct Search<'a> {
     inputs: &'a [InputCommits],
-    state: &'a Chosen,
     choices_left: u32,
 }
 
 impl<'a> Search<'a> {
-    fn new(inputs: &'a [InputCommits], state: &'a Chosen) -> Self {
-        Self { inputs, state, choices_left: MAX_CHOICES }
-    }
-
-    /// A consistent set in which the input at `fixed` stands at `place`.
-    fn with(mut self, fixed: usize, place: Place) -> Option<Vec<Place>> {
-        let standing = agree(&BTreeMap::new(), &self.inputs[fixed], place)?;
-        let mut places = Vec::with_capacity(self.inputs.len());
-        self.choose(fixed, place, &standing, &mut places).then_some(places)
-    }
-
-    fn choose(&mut self, fixed: usize, place: Place, standing: &Standing<'a>, places: &mut Vec<Place>) -> bool {
-        let index = places.len();
-        let Some(input) = self.inputs.get(index) else { return true };
-        let open = if index == fixed { place..=place } else { self.state.0[index].unwrap_or(1)..=input.new.len() };
-        for at in open {
-            if self.choices_left == 0 {
-                return false;
+    /// Chooses for the input at `index`, then for the others in order. `open`: what each input may still take.
+    fn choose(
+        &mut self,
+        index: usize,
+        standing: &Standing<'a>,
+        open: &[Vec<Place>],
+        chosen: Vec<Option<Place>>,
+    ) -> Option<Vec<Place>> {
+        for &place in &open[index] {
+            self.choices_left = self.choices_left.checked_sub(1)?;
+            let mut chosen = chosen.clone();
+            chosen[index] = Some(place);
+            let mut together = standing.clone();
+            together.extend(candidate(&self.inputs[index], place).into_iter().flat_map(|c| stands_on(&self.inputs[index], c)));
+            let agrees = |(input, places): (&InputCommits, &Vec<Place>)| -> Vec<Place> {
+                places.iter().copied().filter(|&place| agrees(&together, input, place)).collect()
+            };
+            let still_open: Vec<Vec<Place>> = self.inputs.iter().zip(open).map(agrees).collect();
+            let nothing_left = (0..open.len()).any(|other| chosen[other].is_none() && still_open[other].is_empty());
+            if nothing_left {
+                continue;
             }
-            self.choices_left -= 1;
-            let Some(standing) = agree(standing, input, at) else { continue };
-            places.push(at);
-            if self.choose(fixed, place, &standing, places) {
-                return true;
+            match chosen.iter().position(Option::is_none) {
+                None => return chosen.into_iter().collect(),
+                Some(next) => {
+                    if let Some(found) = self.choose(next, &together, &still_open, chosen) {
+                        return Some(found);
+                    }
+                }
             }
-            places.pop();
         }
-        false
+        None
     }
 }
 
-/// What all stand on once the candidate at `place` is chosen too; none where it stands on another commit.
-fn agree<'a>(standing: &Standing<'a>, input: &'a InputCommits, place: Place) -> Option<Standing<'a>> {
-    let candidate = candidate(input, place)?;
-    let mut together = standing.clone();
-    for (branch, commit) in stands_on(input, candidate) {
-        if *together.entry(branch).or_insert(commit) != commit {
-            return None;
-        }
-    }
-    Some(together)
+/// Whether a candidate stands on nothing else than what all others stand on.
+fn agrees(standing: &Standing<'_>, input: &InputCommits, place: Place) -> bool {
+    let stands_alike = |candidate| {
+        stands_on(input, candidate).all(|(branch, commit)| standing.get(&branch).is_none_or(|other| *other == commit))
+    };
+    candidate(input, place).is_some_and(stands_alike)
 }
 
 fn stands_on<'a>(

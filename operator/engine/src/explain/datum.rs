@@ -32,33 +32,53 @@ pub fn failed_datums(failed: u64, total: u64, first: &FailedDatum) -> String {
     )
 }
 
+/// By the keeper's reason; the numbers only say more where the reason is about them.
 fn what_happened(first: &FailedDatum) -> (String, &'static str) {
     const CODE: &str = "correct the code or the input; what succeeded is kept and not run again";
-    let what = match (first.reason.as_str(), first.exit_code, first.signal) {
-        ("OutOfMemory" | "OOMKilled", ..) => {
-            let what = "it ran out of memory".to_owned();
-            return (what, "raise container.resources.limits.memory, or let each datum need less");
+    let code = first.exit_code.unwrap_or_default();
+    match first.reason.as_str() {
+        "OutOfMemory" => (
+            "it ran out of memory".to_owned(),
+            "raise container.resources.limits.memory, or let each datum need less",
+        ),
+        "ContainerLost" => (
+            "its container ended under it, most likely for lack of memory".to_owned(),
+            "raise container.resources.limits.memory, or let each datum need less",
+        ),
+        "TimedOut" => (
+            "it took longer than datum.timeoutSeconds".to_owned(),
+            "raise datum.timeoutSeconds, or let each datum do less",
+        ),
+        "CommandNotFound" => (
+            "its command was not found in the image".to_owned(),
+            "correct container.command, or the image",
+        ),
+        "CommandNotExecutable" => (
+            "its command can't be executed".to_owned(),
+            "make the file executable, and check that the image is built for the nodes' architecture",
+        ),
+        "WorkingDirectoryUnusable" => (
+            "its working directory can't be entered".to_owned(),
+            "correct container.workingDir, or the image",
+        ),
+        "OutputUnusable" => (
+            "what it left in /pfs/out can't be kept".to_owned(),
+            "let it write files, directories and links to files that are there",
+        ),
+        "ExitCode" if code == 127 => {
+            ("the code exited with 127: a shell did not find a command".to_owned(), "correct the command, or the image")
         }
-        ("TimedOut" | "Timeout", ..) => {
-            let what = "it took longer than datum.timeoutSeconds".to_owned();
-            return (what, "raise datum.timeoutSeconds, or let each datum do less");
+        "ExitCode" if code > 128 && code < 160 => {
+            let number = code - 128;
+            (format!("the code exited with {code}, as if ended by signal {number} ({})", signal(number)), CODE)
         }
-        ("CommandNotFound", ..) | (_, Some(127), _) => {
-            let what = "its command was not found in the image (exit code 127)".to_owned();
-            return (what, "correct container.command, or the image");
+        "ExitCode" => (format!("the code exited with {code}"), CODE),
+        "Signalled" => {
+            let number = first.signal.unwrap_or_default();
+            (format!("the code was ended by signal {number} ({})", signal(number)), CODE)
         }
-        ("CommandNotExecutable", ..) | (_, Some(126), _) => {
-            let what = "its command can't be executed (exit code 126)".to_owned();
-            return (what, "make the file executable, and check that the image is built for the nodes' architecture");
-        }
-        (_, Some(code), _) if code > 128 => {
-            format!("the code exited with {code}, as if ended by signal {} ({})", code - 128, signal(code - 128))
-        }
-        (_, Some(code), _) => format!("the code exited with {code}"),
-        (_, _, Some(number)) => format!("the code was ended by signal {number} ({})", signal(number)),
-        (reason, None, None) => format!("it ended with {reason}"),
-    };
-    (what, CODE)
+        reason => (format!("it ended with {reason}"), CODE),
+    }
 }
 
 fn signal(number: i32) -> &'static str {

@@ -54,6 +54,7 @@ pub fn explain<'a>(
         .or_else(|| pods::unschedulable(&pods))
         .or_else(|| pods::out_of_memory(&pods))
         .or_else(|| pods::taken_away(&pods))
+        .or_else(|| pods::in_trouble(&pods))
 }
 
 /// The batch Job's own words, where it has given up.

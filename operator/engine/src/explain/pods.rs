@@ -43,12 +43,36 @@ pub(super) fn cannot_proceed(pods: &[&Pod]) -> Option<Finding> {
         })
         .max_by_key(|(_, _, state)| state.exit_code)?;
     let (pod, name, state) = worst;
-    let said = quote(state.message.as_deref().unwrap_or_default());
-    let said = if said.is_empty() { format!("it exited with {} and left no message", state.exit_code) } else { said };
+    let said = last_words(state);
     let pod_name = pod.metadata.name.as_deref().unwrap_or_default();
     let reason = if name == pod::IMPORT { Reason::ImportFailed } else { Reason::ShardFailed };
     let message = format!("{said} (said by container {name} of pod {pod_name})");
     Some(Finding { reason, message, is_hopeless: true })
+}
+
+/// A keeper or import that ended with work left and said why: the store or a server doesn't answer, for example.
+pub(super) fn in_trouble(pods: &[&Pod]) -> Option<Finding> {
+    let newest = terminated(pods)
+        .filter(|(_, name, state)| matches!(*name, pod::KEEPER | pod::IMPORT) && state.exit_code != 0)
+        .filter(|(_, _, state)| state.message.as_deref().is_some_and(|message| !message.is_empty()))
+        .max_by_key(|(_, _, state)| state.finished_at.clone())?;
+    let (pod, name, state) = newest;
+    let pod_name = pod.metadata.name.as_deref().unwrap_or_default();
+    let reason = if name == pod::IMPORT { Reason::ImportFailed } else { Reason::ShardFailed };
+    let message = format!("{} (said by container {name} of pod {pod_name}; it is tried again)", last_words(state));
+    Some(Finding { reason, message, is_hopeless: false })
+}
+
+/// What one of our programs said as it ended: JSON with a `message`, or the text as it stands.
+fn last_words(state: &ContainerStateTerminated) -> String {
+    let text = state.message.as_deref().unwrap_or_default();
+    let message = serde_json::from_str::<serde_json::Value>(text)
+        .ok()
+        .and_then(|said| said.get("message").and_then(serde_json::Value::as_str).map(quote));
+    match message.unwrap_or_else(|| quote(text)) {
+        said if said.is_empty() => format!("it exited with {} and left no message", state.exit_code),
+        said => said,
+    }
 }
 
 /// An image that can't be pulled.

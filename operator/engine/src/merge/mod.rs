@@ -27,8 +27,9 @@ use crate::object::Object;
 
 /// How deep directories may lie into which several datums write.
 ///
-/// Names like `a/a/a/…` fit 2,048 levels into a path; nobody means that, and each level costs a round of lookups.
-pub const MAX_SHARED_DEPTH: usize = 256;
+/// Names like `a/a/a/…` fit 2,048 levels into a path; nobody means that. Each level costs a round of lookups and some
+/// kilobytes of stack, of which a thread of the operator has two megabytes.
+pub const MAX_SHARED_DEPTH: usize = 64;
 
 /// A datum that came, changed or went.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,3 +173,5 @@ impl MergeError {
 mod law;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod world;

@@ -305,7 +305,7 @@ impl<'a> Walk<'a> {
             (Some(mine), None, Some(folder)) => (mine, Some(folder.clone()), true),
             (Some(mine), None, None) if kept_file => (mine, self.owner_of_file(shared, path), false),
             (None, None, Some(folder)) if kept_file => (folder, self.owner_of_file(shared, path), true),
-            (Some(mine), None, None) if kept_below(base_directory, name) => (mine, self.owner_below(shared, path), true),
+            (Some(mine), None, None) if kept_below(base_directory, name) => (mine, self.owner_below(shared, path, name), true),
             _ => return Ok(()),
         };
         let Some(other) = other else { return Ok(()) }; // asked for
@@ -322,7 +322,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The owner of something that stays below a directory of the parent.
-    fn owner_below(&mut self, shared: &Shared<'_>, path: &RepoPath) -> Option<DatumKey> {
+    fn owner_below(&mut self, shared: &Shared<'_>, path: &RepoPath, name: &Name<'_>) -> Option<DatumKey> {
         if shared.old_owner.is_some() {
             return shared.old_owner.clone();
         }
@@ -332,8 +332,8 @@ impl<'a> Walk<'a> {
         }
         let entries = self.facts.get_entries_below(path);
         let entries = self.or_need(entries)?;
-        let is_taken_back = |owner: &DatumKey| self.datums.iter().any(|edit| edit.key == *owner && edit.before.is_some());
-        let kept = entries.iter().find(|(_, owner)| !is_taken_back(owner));
+        let taken_back: BTreeSet<&DatumKey> = name.old_folders.iter().map(|part| part.datum).collect();
+        let kept = entries.iter().find(|(_, owner)| !taken_back.contains(owner));
         kept.or(entries.first()).map(|(_, owner)| owner.clone())
     }
 

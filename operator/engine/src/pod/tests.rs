@@ -1,0 +1,296 @@
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::{
+    Container as KubeContainer, EnvFromSource, EnvVar, EnvVarSource, HostPathVolumeSource, LocalObjectReference,
+    ResourceRequirements, SecretEnvSource, SecretKeySelector, Toleration, VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use varve_api::commit::{ObjectStoreSource, Put};
+use varve_api::pipeline::{Container, ContainerSecurity, Input, PipelineSpec, Pod, ResolvedImage};
+
+use super::*;
+
+fn around() -> Surroundings {
+    Surroundings {
+        namespace: "photos".into(),
+        own_image: "registry.example/varve:1".into(),
+        store_secret: "varve-store".into(),
+        run_as: Some(65_532),
+    }
+}
+
+fn snapshot() -> Snapshot {
+    Snapshot {
+        spec: PipelineSpec {
+            inputs: vec![Input { name: "images".into(), glob: Some("/*".into()), ..Input::default() }],
+            ..PipelineSpec::default()
+        },
+        image: ResolvedImage {
+            reference: "registry.example:5000/edges:1".into(),
+            manifest_digest: Some("sha256:abc".into()),
+            ..ResolvedImage::default()
+        },
+        ..Snapshot::default()
+    }
+}
+
+fn shard_job(snapshot: &Snapshot) -> BatchJob {
+    let job = ShardJob {
+        job: "edges-abcdefghij".into(),
+        job_uid: "job-uid".into(),
+        pipeline: "edges".into(),
+        snapshot,
+        run: Uuid::from_u128(7),
+        attempt: 2,
+        plan: Hash::of_content(b"plan"),
+        shards: 3,
+        parallelism: 8,
+        is_suspended: false,
+        deadline_seconds: Some(60),
+    };
+    shards(&job, &around())
+}
+
+fn pod_of(job: &BatchJob) -> PodSpec {
+    job.spec.clone().unwrap().template.spec.unwrap()
+}
+
+fn container(pod: &PodSpec, name: &str) -> KubeContainer {
+    let all = pod.init_containers.iter().flatten().chain(&pod.containers);
+    all.cloned().find(|container| container.name == name).unwrap()
+}
+
+#[test]
+fn one_pod_works_on_each_shard() {
+    let job = shard_job(&snapshot());
+    assert_eq!(job.metadata.name.as_deref(), Some("edges-abcdefghij-2"));
+    let spec = job.spec.clone().unwrap();
+    assert_eq!(spec.completion_mode.as_deref(), Some("Indexed"));
+    assert_eq!((spec.completions, spec.parallelism), (Some(3), Some(3)), "no more pods than shards");
+    assert_eq!(spec.pod_replacement_policy.as_deref(), Some("Failed"));
+    assert_eq!((spec.active_deadline_seconds, spec.suspend), (Some(60), Some(false)));
+    assert!(spec.backoff_limit_per_index.unwrap() >= 1000);
+    assert_eq!((plan_of(&job), attempt_of(&job)), (Some(Hash::of_content(b"plan")), Some(2)));
+}
+
+#[test]
+fn the_first_rule_that_fits_a_failed_pod_decides() {
+    let policy = shard_job(&snapshot()).spec.unwrap().pod_failure_policy.unwrap();
+    let said: Vec<(String, Option<i32>)> = policy
+        .rules
+        .into_iter()
+        .map(|rule| {
+            let codes = rule.on_exit_codes.inspect(|codes| assert_eq!(codes.container_name.as_deref(), Some("keeper")));
+            assert_eq!(rule.on_pod_conditions.is_some(), codes.is_none());
+            (rule.action, codes.map(|codes| codes.values[0]))
+        })
+        .collect();
+    let expected =
+        [("Ignore", None), ("Ignore", Some(75)), ("FailIndex", Some(40)), ("FailJob", Some(41))].map(|(a, c)| (a.to_owned(), c));
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn the_job_owns_it_and_nothing_of_the_maker_is_copied() {
+    let job = shard_job(&snapshot());
+    let owner = &job.metadata.owner_references.as_ref().unwrap()[0];
+    assert_eq!((owner.kind.as_str(), owner.name.as_str(), owner.uid.as_str()), ("Job", "edges-abcdefghij", "job-uid"));
+    assert_eq!((owner.controller, owner.block_owner_deletion), (Some(true), Some(false)));
+    let labels = job.metadata.labels.unwrap();
+    let expected: BTreeMap<String, String> = [
+        ("app.kubernetes.io/managed-by", "varve"),
+        ("varve.dev/job", "edges-abcdefghij"),
+        ("varve.dev/pipeline", "edges"),
+        ("varve.dev/run", "00000000-0000-0000-0000-000000000007"),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .into();
+    assert_eq!(labels, expected);
+    assert_eq!(job.spec.unwrap().template.metadata.unwrap().labels, Some(expected));
+}
+
+#[test]
+fn the_users_container_runs_the_shim_in_the_pinned_image_and_sees_only_its_folders() {
+    let user = container(&pod_of(&shard_job(&snapshot())), "user");
+    assert_eq!(user.image.as_deref(), Some("registry.example:5000/edges@sha256:abc"));
+    assert_eq!((user.command, user.args), (Some(vec!["/.varve/varve-shim".to_owned()]), None));
+    let mounts: Vec<_> = user
+        .volume_mounts
+        .unwrap()
+        .into_iter()
+        .map(|mount| (mount.name, mount.mount_path, mount.sub_path, mount.read_only))
+        .collect();
+    let seen = |path: &str, sub_path: &str, read_only| ("varve".to_owned(), path.to_owned(), Some(sub_path.to_owned()), read_only);
+    assert_eq!(mounts, [seen("/pfs", "pfs", None), seen("/.varve", "ctl", Some(true))]);
+    assert_eq!((user.env, user.env_from), (None, None), "nothing of ours is in its environment");
+}
+
+#[test]
+fn the_stores_secret_is_mounted_in_the_keeper_alone() {
+    let pod = pod_of(&shard_job(&snapshot()));
+    let holders: Vec<String> = pod
+        .init_containers
+        .into_iter()
+        .flatten()
+        .chain(pod.containers)
+        .filter(|container| container.volume_mounts.iter().flatten().any(|mount| mount.name == "varve-store"))
+        .map(|container| container.name)
+        .collect();
+    assert_eq!(holders, ["keeper"]);
+}
+
+#[test]
+fn pods_are_restricted_and_hold_no_token() {
+    let pod = pod_of(&shard_job(&snapshot()));
+    assert_eq!(pod.automount_service_account_token, Some(false));
+    assert_eq!(pod.enable_service_links, Some(false));
+    assert_eq!(pod.restart_policy.as_deref(), Some("Never"));
+    assert_eq!((pod.share_process_namespace, pod.host_network, pod.host_pid, pod.host_ipc), (None, None, None, None));
+    let security = pod.security_context.clone().unwrap();
+    assert_eq!((security.run_as_non_root, security.run_as_user), (Some(true), Some(65_532)));
+    assert_eq!(security.seccomp_profile.unwrap().type_, "RuntimeDefault");
+    for name in ["install", "user", "keeper"] {
+        let security = container(&pod, name).security_context.unwrap();
+        assert_eq!(security.allow_privilege_escalation, Some(false), "{name}");
+        assert_eq!(security.capabilities.unwrap().drop, Some(vec!["ALL".to_owned()]), "{name}");
+        assert_eq!(security.read_only_root_filesystem, (name != "user").then_some(true), "{name}");
+    }
+}
+
+#[test]
+fn devices_and_settings_reach_the_users_container_and_pod() {
+    let mut snapshot = snapshot();
+    let gpu = BTreeMap::from([("nvidia.com/gpu".to_owned(), Quantity("1".to_owned()))]);
+    let resources = ResourceRequirements { limits: Some(gpu), ..ResourceRequirements::default() };
+    let mount = VolumeMount { name: "scratch".into(), mount_path: "/scratch".into(), ..VolumeMount::default() };
+    snapshot.spec.container = Container {
+        env: vec![EnvVar { name: "DEPTH".into(), value: Some("3".into()), value_from: None }],
+        resources: Some(resources.clone()),
+        volume_mounts: vec![mount.clone()],
+        security_context: Some(ContainerSecurity { run_as_user: Some(1000), ..ContainerSecurity::default() }),
+        ..Container::default()
+    };
+    let toleration = Toleration { key: Some("gpu".into()), ..Toleration::default() };
+    let scratch = super::empty_dir("scratch");
+    snapshot.spec.pod = Some(Pod {
+        tolerations: vec![toleration.clone()],
+        volumes: vec![scratch.clone()],
+        image_pull_secrets: vec![LocalObjectReference { name: "pull".into() }],
+        ..Pod::default()
+    });
+    assert_eq!(check(&snapshot.spec, &BTreeSet::new()), Ok(()));
+    let pod = pod_of(&shard_job(&snapshot));
+    let user = container(&pod, "user");
+    assert_eq!(user.resources, Some(resources));
+    assert_eq!(user.env, Some(snapshot.spec.container.env.clone()));
+    assert!(user.volume_mounts.unwrap().contains(&mount));
+    assert_eq!(user.security_context.unwrap().run_as_user, Some(1000));
+    assert_eq!(pod.tolerations, Some(vec![toleration]));
+    assert!(pod.volumes.as_ref().unwrap().contains(&scratch));
+    assert_eq!(pod.image_pull_secrets.as_ref().unwrap()[0].name, "pull");
+    for ours in ["install", "keeper"] {
+        let container = container(&pod, ours);
+        assert!(!format!("{:?}", container.resources).contains("nvidia"), "{ours} holds no device");
+        assert_eq!(container.security_context.unwrap().run_as_user, Some(65_532));
+    }
+}
+
+#[test]
+fn openshift_gives_its_own_users() {
+    let annotations = BTreeMap::from([("openshift.io/sa.scc.uid-range".to_owned(), "1000/1".to_owned())]);
+    assert_eq!(Surroundings::run_as(&annotations), None);
+    assert_eq!(Surroundings::run_as(&BTreeMap::new()), Some(65_532));
+}
+
+#[test]
+fn a_reference_is_pinned_by_its_digest_where_that_is_known() {
+    let image = |reference: &str, digest: Option<&str>| {
+        let manifest_digest = digest.map(str::to_owned);
+        let image = ResolvedImage { reference: reference.into(), manifest_digest, ..ResolvedImage::default() };
+        super::containers::image(&image)
+    };
+    assert_eq!(image("edges", Some("sha256:1")), "edges@sha256:1");
+    assert_eq!(image("edges:2", Some("sha256:1")), "edges@sha256:1");
+    assert_eq!(image("host:5000/a/edges", Some("sha256:1")), "host:5000/a/edges@sha256:1");
+    assert_eq!(image("host:5000/edges:2@sha256:0", Some("sha256:1")), "host:5000/edges@sha256:1");
+    assert_eq!(image("edges:local", None), "edges:local");
+}
+
+#[test]
+fn what_a_pod_may_not_have_is_named() {
+    let refused = |change: &dyn Fn(&mut PipelineSpec)| {
+        let mut spec = snapshot().spec;
+        change(&mut spec);
+        check(&spec, &BTreeSet::from(["varve-store".to_owned()])).unwrap_err()
+    };
+    let volume = |name: &str| super::empty_dir(name);
+    let with_volume = |spec: &mut PipelineSpec, volume| spec.pod = Some(Pod { volumes: vec![volume], ..Pod::default() });
+    let mounted = |spec: &mut PipelineSpec, path: &str| {
+        with_volume(spec, volume("v"));
+        let mount = VolumeMount { name: "v".into(), mount_path: path.into(), ..VolumeMount::default() };
+        spec.container.volume_mounts = vec![mount];
+    };
+    let host = Volume { name: "h".into(), host_path: Some(HostPathVolumeSource::default()), ..Volume::default() };
+    let secret = SecretVolumeSource { secret_name: Some("varve-store".into()), ..SecretVolumeSource::default() };
+    let stolen = Volume { name: "s".into(), secret: Some(secret), ..Volume::default() };
+    let from_secret = SecretEnvSource { name: "varve-store".into(), optional: None };
+    let key = SecretKeySelector { name: "varve-store".into(), key: "k".into(), optional: None };
+    let store_secret = PodError::StoreSecret { name: "varve-store".into() };
+
+    assert_eq!(refused(&|spec| with_volume(spec, host.clone())), PodError::VolumeKind { name: "h".into() });
+    assert_eq!(refused(&|spec| with_volume(spec, volume("varve-tmp"))), PodError::VolumeName { name: "varve-tmp".into() });
+    assert_eq!(refused(&|spec| with_volume(spec, stolen.clone())), store_secret);
+    assert_eq!(
+        refused(&|spec| spec.container.env_from =
+            vec![EnvFromSource { secret_ref: Some(from_secret.clone()), ..EnvFromSource::default() }]),
+        store_secret
+    );
+    assert_eq!(
+        refused(&|spec| {
+            let source = EnvVarSource { secret_key_ref: Some(key.clone()), ..EnvVarSource::default() };
+            spec.container.env = vec![EnvVar { name: "A".into(), value: None, value_from: Some(source) }];
+        }),
+        store_secret
+    );
+    for path in ["/pfs", "/pfs/out", "//pfs/", "/.varve", "/", "/a/../pfs", "relative"] {
+        assert_eq!(refused(&|spec| mounted(spec, path)), PodError::MountPath { path: path.into() });
+    }
+    for name in ["VARVE_JOB", "PACH_DATUM_ID", "images", "images_COMMIT", "JOB_COMPLETION_INDEX"] {
+        let variable = EnvVar { name: name.into(), value: Some("x".into()), value_from: None };
+        assert_eq!(refused(&|spec| spec.container.env = vec![variable.clone()]), PodError::Variable { name: name.into() });
+    }
+    assert_eq!(
+        refused(&|spec| {
+            mounted(spec, "/ok");
+            spec.pod = None;
+        }),
+        PodError::MountOfNothing { name: "v".into() }
+    );
+}
+
+#[test]
+fn an_import_runs_in_the_commits_namespace_with_the_secrets_it_names() {
+    let plain = Put { path: "/a.png".into(), url: Some("https://example.org/a.png".into()), ..Put::default() };
+    let source = ObjectStoreSource { url: "s3://field/2026/".into(), secret_name: Some("field".into()) };
+    let bucket = Put { path: "/2026".into(), object_store: Some(source), ..Put::default() };
+    let job = ImportJob {
+        commit: "images.first".into(),
+        commit_uid: "commit-uid".into(),
+        repo: "images".into(),
+        puts: vec![&plain, &bucket],
+    };
+    let made = import(&job, &around());
+    assert_eq!(made.metadata.name.as_deref(), Some("images-first-import"));
+    assert_eq!(made.metadata.namespace.as_deref(), Some("photos"));
+    assert_eq!(made.metadata.owner_references.as_ref().unwrap()[0].uid, "commit-uid");
+    let import = container(&pod_of(&made), "import");
+    let env = |name: &str| import.env.iter().flatten().find(|env| env.name == name).and_then(|env| env.value.clone());
+    let expected = serde_json::json!([
+        {"path": "/a.png", "url": "https://example.org/a.png"},
+        {"path": "/2026", "objectStore": {"url": "s3://field/2026/", "secretName": "field"}},
+    ]);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&env("VARVE_IMPORT").unwrap()).unwrap(), expected);
+    assert_eq!(env("VARVE_JOB_UID").as_deref(), Some("commit-uid"));
+    let mounts: Vec<String> = import.volume_mounts.into_iter().flatten().map(|mount| mount.mount_path).collect();
+    assert_eq!(mounts, ["/var/run/varve/store", "/tmp", "/var/run/varve/import/field"]);
+}
