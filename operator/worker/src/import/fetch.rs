@@ -140,6 +140,13 @@ pub(crate) async fn open(client: &Client, text: &str) -> Result<impl AsyncRead +
     Guard.check(&url).map_err(|why| ImportError::never("UrlRefused", format!("fetch {text}: {why}")))?;
     let response = client.get(url).send().await.map_err(|error| failure(text, &error))?;
     let status = response.status();
+    if status.is_redirection() {
+        // The client follows http and https alone, and hands on whatever else it meets.
+        let to =
+            response.headers().get("location").map_or("nowhere".into(), |to| String::from_utf8_lossy(to.as_bytes()));
+        let message = format!("fetch {text}: redirected to {to}: the URL must begin with http:// or https://");
+        return Err(ImportError::never("UrlRefused", message));
+    }
     if !status.is_success() {
         return Err(refused_by_server(text, status));
     }

@@ -86,7 +86,7 @@ impl World {
                 id: entry.id().to_vec(),
                 files: entry.files(),
                 bytes: entry.bytes(),
-                at: entry.at().encode(),
+                at: entry.at().to_vec(),
                 absent: false,
             };
             let hash = Hash::of_content(path.as_bytes()).to_vec();
