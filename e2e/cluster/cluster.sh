@@ -157,6 +157,9 @@ down() {
 
 env_lines() { # what a program needs to use the cluster, a variable a line
 	( . "$DATA/s3.env"; cat <<-END
+		E2E_NAME=$NAME
+		E2E_NET=$NET
+		E2E_DATA=$DATA
 		KUBECONFIG=$KUBECONFIG
 		VARVE_KUBECTL=$BIN/kubectl
 		VARVE_AUDIT_LOG=$LOG/audit.log

@@ -55,7 +55,7 @@ fn explain(access: &Access) -> String {
     format!("the operator does not come up\n{pods}{logs}")
 }
 
-/// A namespace with PodSecurity `restricted` and the store's Secret.
+/// A namespace under the pod security standard `restricted` and the store's Secret.
 pub(crate) fn namespace(access: &Access, name: &str) -> Result<()> {
     let namespace = format!(
         "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}, labels: {{pod-security.kubernetes.io/enforce: restricted}}}}\n"

@@ -30,7 +30,7 @@ pub(crate) enum What {
 
 const NAMESPACE: &str = "bench-latency";
 /// From a Commit to its output; a pod's start is most of it.
-const ROUND_LIMIT: Duration = Duration::from_secs(60);
+const ROUND_LIMIT: Duration = Duration::from_mins(1);
 
 pub(crate) fn bench(what: &What) -> Result<()> {
     let What::Latency { rounds } = *what;
@@ -95,14 +95,22 @@ async fn measure(access: &Access, rounds: u32) -> Result<BTreeMap<String, Round>
 }
 
 async fn one(commits: &Api<Commit>, jobs: &Api<batch::Job>, name: &str) -> Result<Round> {
-    let (commit_list, job_list) = (commits.list_metadata(&kube::api::ListParams::default()).await?, jobs.list_metadata(&kube::api::ListParams::default()).await?);
+    let (commit_list, job_list) = (
+        commits.list_metadata(&kube::api::ListParams::default()).await?,
+        jobs.list_metadata(&kube::api::ListParams::default()).await?,
+    );
     let old: std::collections::BTreeSet<_> = job_list.iter().filter_map(ResourceExt::uid).collect();
     let since = |version: &Option<String>| version.clone().context("a list has no version");
-    let mut commit_events = commits.watch(&WatchParams::default(), &since(&commit_list.metadata.resource_version)?).await?.boxed();
-    let mut job_events = jobs.watch(&WatchParams::default(), &since(&job_list.metadata.resource_version)?).await?.boxed();
-    let commit = Commit::new(name, serde_json::from_value(serde_json::json!({
-        "repo": "lines", "changes": [{ "put": { "path": format!("/{name}"), "text": format!("{name}\n") } }],
-    }))?);
+    let mut commit_events =
+        commits.watch(&WatchParams::default(), &since(&commit_list.metadata.resource_version)?).await?.boxed();
+    let mut job_events =
+        jobs.watch(&WatchParams::default(), &since(&job_list.metadata.resource_version)?).await?.boxed();
+    let commit = Commit::new(
+        name,
+        serde_json::from_value(serde_json::json!({
+            "repo": "lines", "changes": [{ "put": { "path": format!("/{name}"), "text": format!("{name}\n") } }],
+        }))?,
+    );
     commits.create(&kube::api::PostParams::default(), &commit).await?;
     let mut round = Round::default();
     while round.output_ready.is_none() {
@@ -164,7 +172,11 @@ fn report(access: &Access, seen: &BTreeMap<String, Round>) -> Result<()> {
 fn line(what: &str, mut seconds: Vec<f64>) -> Result<()> {
     seconds.sort_by(f64::total_cmp);
     let at = |percent: usize| seconds.get((seconds.len() * percent / 100).min(seconds.len().saturating_sub(1)));
-    let (p50, p90, max) = (at(50).context("nothing measured")?, at(90).context("nothing measured")?, at(100).context("nothing measured")?);
+    let (p50, p90, max) = (
+        at(50).context("nothing measured")?,
+        at(90).context("nothing measured")?,
+        at(100).context("nothing measured")?,
+    );
     println!("{what}: p50 {:.0} ms, p90 {:.0} ms, max {:.0} ms", p50 * 1e3, p90 * 1e3, max * 1e3);
     Ok(())
 }

@@ -67,13 +67,14 @@ impl Cluster {
 
     /// How to take it down by hand.
     pub(crate) fn down_command(&self) -> String {
-        let settings = self.settings.iter().map(|(key, value)| format!("{key}={value} ")).collect::<String>();
-        format!("{settings}cargo xtask cluster down")
+        let settings = self.settings.iter().map(|(key, value)| format!("{key}={value}"));
+        settings.chain(["cargo xtask cluster down".into()]).collect::<Vec<_>>().join(" ")
     }
 
     fn access(&self) -> Result<Access> {
         let lines = run::output("ask the cluster how to reach it", &mut self.script(&["env"]))?;
-        let environment = lines.lines().filter_map(|line| line.split_once('=')).map(|(k, v)| (k.into(), v.into())).collect();
+        let environment =
+            lines.lines().filter_map(|line| line.split_once('=')).map(|(k, v)| (k.into(), v.into())).collect();
         Ok(Access { environment, cluster: self.clone() })
     }
 }

@@ -16,12 +16,13 @@ const NAMESPACE: &str = "edges";
 /// The last file of the list comes a day later than the others.
 const BUCKET: &str = "field";
 /// From a Commit to the end of all that it sets off.
-const RUN_LIMIT: Duration = Duration::from_secs(300);
+const RUN_LIMIT: Duration = Duration::from_mins(5);
 
 pub(crate) fn demo() -> Result<()> {
     let start = Instant::now();
     let cluster = Cluster::of_the_user();
-    run_demo(&cluster).with_context(|| format!("the demo stopped; the cluster's logs are in {}", cluster.logs().display()))?;
+    run_demo(&cluster)
+        .with_context(|| format!("the demo stopped; the cluster's logs are in {}", cluster.logs().display()))?;
     println!("\ndone in {:.0} s", start.elapsed().as_secs_f64());
     Ok(())
 }
@@ -100,7 +101,9 @@ fn commit_and_wait(access: &Access, name: &str) -> Result<()> {
         let jobs = access.get_json(&["-n", NAMESPACE, "vjob", "-l", &label])?;
         let jobs = jobs["items"].as_array().map(Vec::as_slice).unwrap_or_default();
         jobs.iter().try_for_each(refuse_stalled)?;
-        let is_done = |job: &&Value| job["spec"]["pipeline"] == "montage" && condition(job, "Ready").is_some_and(|c| c.0 == "True");
+        let is_done = |job: &&Value| {
+            job["spec"]["pipeline"] == "montage" && condition(job, "Ready").is_some_and(|c| c.0 == "True")
+        };
         Ok(if jobs.iter().any(|job| is_done(&job)) { Ok(()) } else { Err(summary(jobs)) })
     })?;
     println!("its montage is Ready after {:.1} s", start.elapsed().as_secs_f64());
@@ -142,8 +145,16 @@ fn provenance(access: &Access) -> Result<()> {
             println!("{indent}  by hand: Commit {}, {}", text("/metadata/name"), text("/spec/message"));
             continue;
         };
-        println!("{indent}  by Job {} of Pipeline {}", text("/status/provenance/job"), text("/status/provenance/pipeline"));
-        println!("{indent}  image {}, configuration {}", text("/status/provenance/image"), text("/status/provenance/imageDigest"));
+        println!(
+            "{indent}  by Job {} of Pipeline {}",
+            text("/status/provenance/job"),
+            text("/status/provenance/pipeline")
+        );
+        println!(
+            "{indent}  image {}, configuration {}",
+            text("/status/provenance/image"),
+            text("/status/provenance/imageDigest")
+        );
         println!("{indent}  spec {}", text("/status/provenance/specDigest"));
         for input in provenance["inputs"].as_array().map(Vec::as_slice).unwrap_or_default() {
             queue.extend(commits.iter().filter(|c| c["status"]["uid"] == input["commit"]).map(|c| (depth + 1, c)));

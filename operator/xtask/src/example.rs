@@ -32,8 +32,10 @@ pub(crate) fn images() -> Result<ExampleImages> {
     let debian = Debian::of_this_machine()?;
     let layout = |name: &str| Ok::<_, anyhow::Error>(run::cache().join(format!("images/{name}-{}", debian.key(name)?)));
     let images = ExampleImages { edges: layout("edges")?, montage: layout("montage")? };
-    let missing: Vec<_> =
-        [("edges", &images.edges), ("montage", &images.montage)].into_iter().filter(|(_, layout)| !layout.exists()).collect();
+    let missing: Vec<_> = [("edges", &images.edges), ("montage", &images.montage)]
+        .into_iter()
+        .filter(|(_, layout)| !layout.exists())
+        .collect();
     if missing.is_empty() {
         return Ok(images);
     }
@@ -43,7 +45,7 @@ pub(crate) fn images() -> Result<ExampleImages> {
     workshop.make_base(&debian)?;
     for (name, layout) in missing {
         println!("building the example's image {name}");
-        workshop.make_image(name, &debian, layout).with_context(|| format!("build image {name}"))?;
+        workshop.make_image(name, layout).with_context(|| format!("build image {name}"))?;
     }
     Ok(images)
 }
@@ -57,7 +59,8 @@ impl Debian {
     fn of_this_machine() -> Result<Self> {
         let release = fs::read_to_string("/etc/os-release").context("read /etc/os-release")?;
         let release = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
-        let release = release.context("the example's images are made from Debian packages: this needs Debian")?.to_owned();
+        let release =
+            release.context("the example's images are made from Debian packages: this needs Debian")?.to_owned();
         Ok(Self { release })
     }
 
@@ -85,17 +88,6 @@ impl Debian {
         }
         Ok(hasher.finalize().to_hex()[..16].to_owned())
     }
-
-    /// The version of Debian's Python, such as `3.11`, for which packages are chosen.
-    fn python(&self) -> Result<String> {
-        let mut command = run::command("apt-cache", ["show", "--no-all-versions", "python3-minimal"]);
-        let shown = run::output("ask apt for Python's version", &mut command)?;
-        let version = shown.lines().find_map(|line| line.strip_prefix("Version: ")).unwrap_or_default();
-        match version.split('.').collect::<Vec<_>>()[..] {
-            [major, minor, ..] => Ok(format!("{major}.{minor}")),
-            _ => bail!("apt knows no package python3-minimal: run apt-get update"),
-        }
-    }
 }
 
 const BASE: &str = "localhost/debian:base";
@@ -120,17 +112,19 @@ impl Workshop {
         run::output("make a Debian", &mut run::command("debootstrap", strap))?;
         let tar = self.0.path().join("debian.tar");
         let tar = tar.to_str().context("the cache's path is not UTF-8")?;
-        let left_out = ["--exclude=./dev/*", "--exclude=./var/cache/apt/archives/*.deb", "--exclude=./var/lib/apt/lists/*"];
+        let left_out =
+            ["--exclude=./dev/*", "--exclude=./var/cache/apt/archives/*.deb", "--exclude=./var/lib/apt/lists/*"];
         run::output("pack the Debian", run::command("tar", ["-C", system, "-cf", tar]).args(left_out).arg("."))?;
         let container = run::output("begin the base image", &mut self.buildah(["from", "scratch"]))?;
         let container = container.trim();
         run::output("fill the base image", &mut self.buildah(["add", "-q", container, tar, "/"]))?;
         run::output("set the base image's command", &mut self.buildah(["config", "--cmd", "bash", container]))?;
-        run::output("commit the base image", &mut self.buildah(["commit", "-q", "--timestamp", "0", container, BASE])).map(drop)
+        run::output("commit the base image", &mut self.buildah(["commit", "-q", "--timestamp", "0", container, BASE]))
+            .map(drop)
     }
 
     /// Builds the Containerfile in the example's folder `name`, and keeps the result as an OCI layout.
-    fn make_image(&self, name: &str, debian: &Debian, layout: &Path) -> Result<()> {
+    fn make_image(&self, name: &str, layout: &Path) -> Result<()> {
         let context = self.0.path().join(name);
         fs::create_dir(&context)?;
         for file in fs::read_dir(folder().join(name))? {
@@ -138,10 +132,11 @@ impl Workshop {
             fs::copy(file.path(), context.join(file.file_name()))?;
         }
         if context.join("requirements.txt").exists() {
-            install_python_packages(&context, &debian.python()?)?;
+            install_python_packages(&context, &python_version()?)?;
         }
         let base = format!("BASE={BASE}");
-        let mut build = self.buildah(["bud", "-q", "--pull-never", "--timestamp", "0", "--build-arg", &base, "-t", name]);
+        let mut build =
+            self.buildah(["bud", "-q", "--pull-never", "--timestamp", "0", "--build-arg", &base, "-t", name]);
         run::output("build", build.arg(&context))?;
         let fresh = self.0.path().join(format!("{name}-layout"));
         run::output("keep the image", self.buildah(["push", "-q", name]).arg(format!("oci:{}", fresh.display())))?;
@@ -149,10 +144,23 @@ impl Workshop {
     }
 }
 
+/// The version of this Debian's Python, such as `3.11`, for which packages are chosen.
+fn python_version() -> Result<String> {
+    let mut command = run::command("apt-cache", ["show", "--no-all-versions", "python3-minimal"]);
+    let shown = run::output("ask apt for Python's version", &mut command)?;
+    let version = shown.lines().find_map(|line| line.strip_prefix("Version: ")).unwrap_or_default();
+    match version.split('.').collect::<Vec<_>>()[..] {
+        [major, minor, ..] => Ok(format!("{major}.{minor}")),
+        _ => bail!("apt knows no package python3-minimal: run apt-get update"),
+    }
+}
+
 /// Puts the packages that `requirements.txt` names into `packages`, for the image's Python and not this machine's.
 fn install_python_packages(context: &Path, python: &str) -> Result<()> {
-    let mut command = run::command("python3", ["-m", "pip", "install", "--quiet", "--only-binary=:all:", "--python-version", python]);
-    for platform in ["manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2_27_x86_64", "manylinux_2_28_x86_64"] {
+    let mut command =
+        run::command("python3", ["-m", "pip", "install", "--quiet", "--only-binary=:all:", "--python-version", python]);
+    for platform in ["manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2_27_x86_64", "manylinux_2_28_x86_64"]
+    {
         command.args(["--platform", platform]);
     }
     command.arg("--target").arg(context.join("packages")).arg("-r").arg(context.join("requirements.txt"));
@@ -166,7 +174,8 @@ pub(crate) fn photographs() -> Result<Vec<(String, PathBuf)>> {
         packages::for_the_images()?;
         fs::create_dir_all(run::cache().join("photographs"))?;
         let scratch = tempfile::tempdir_in(run::cache().join("photographs"))?;
-        let download = ["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--python-version", "3.12"];
+        let download =
+            ["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--python-version", "3.12"];
         let mut command = run::command("python3", download);
         command.args(["--platform", "manylinux2014_x86_64", PHOTOGRAPHS, "--dest"]).arg(scratch.path());
         run::output("download the photographs", &mut command)?;

@@ -1,5 +1,7 @@
 //! `generate [--check]`: the files of `crds/`, from the types of varve-api.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, bail};
 
 use crate::run;
@@ -11,7 +13,7 @@ pub(crate) fn generate(check: bool) -> Result<()> {
     for entry in std::fs::read_dir(&folder).with_context(|| format!("read folder {}", folder.display()))? {
         let name = entry?.file_name().to_string_lossy().into_owned();
         let is_generated = name == "kustomization.yaml" || files.iter().any(|(known, _)| *known == name);
-        if name.ends_with(".yaml") && !is_generated {
+        if Path::new(&name).extension().is_some_and(|end| end == "yaml") && !is_generated {
             stale.push(format!("crds/{name} belongs to no kind"));
         }
     }

@@ -67,7 +67,16 @@ fn archive(access: &Access, programs: &Path) -> Result<PathBuf> {
     let archive = programs.join("varve.tar");
     let program = |name: &str| format!("{}=/{name}", programs.join(name).display());
     let mut command = access.mkimage()?;
-    command.arg(&archive).args(["varve:dev", "-user", "65532:65532", "-entry", "/varve", "/etc/", "/etc/ssl/", "/etc/ssl/certs/"]);
+    command.arg(&archive).args([
+        "varve:dev",
+        "-user",
+        "65532:65532",
+        "-entry",
+        "/varve",
+        "/etc/",
+        "/etc/ssl/",
+        "/etc/ssl/certs/",
+    ]);
     command.args([program("varve"), program("varve-shim")]);
     command.arg("/etc/ssl/certs/ca-certificates.crt=/etc/ssl/certs/ca-certificates.crt");
     run::run("make Varve's image", &mut command)?;

@@ -36,7 +36,8 @@ impl Access {
 
     /// Applies manifests server-side.
     pub(crate) fn apply(&self, arguments: &[&str], manifests: &str) -> Result<String> {
-        let mut command = self.kubectl(&[&["apply", "--server-side", "--force-conflicts", "-f", "-"], arguments].concat())?;
+        let mut command =
+            self.kubectl(&[&["apply", "--server-side", "--force-conflicts", "-f", "-"], arguments].concat())?;
         run::output_of_input("apply manifests", &mut command, manifests)
     }
 

@@ -93,7 +93,8 @@ impl ShownBy {
                 .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()))
                 .any(|folder| folder.join(name).exists()),
             Module(name) => {
-                run::output("look for a Python module", &mut run::command("python3", ["-c", &format!("import {name}")])).is_ok()
+                run::output("look for a Python module", &mut run::command("python3", ["-c", &format!("import {name}")]))
+                    .is_ok()
             }
         }
     }

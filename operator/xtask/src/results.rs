@@ -42,14 +42,21 @@ fn store_config(access: &Access, namespace: &str) -> Result<BTreeMap<String, Str
         let bytes = data_encoding::BASE64.decode(value.as_str().unwrap_or_default().as_bytes())?;
         Ok::<_, anyhow::Error>(String::from_utf8(bytes)?)
     };
-    data.iter().map(|(key, value)| Ok((key.clone(), text(value).with_context(|| format!("read the Secret's key {key}"))?))).collect()
+    data.iter()
+        .map(|(key, value)| Ok((key.clone(), text(value).with_context(|| format!("read the Secret's key {key}"))?)))
+        .collect()
 }
 
 /// Where the record of a Repo's newest Commit lies.
 fn newest(access: &Access, namespace: &str, repo: &str) -> Result<RecordAt> {
-    let repo: Repo = serde_json::from_value(access.get_json(&["-n", namespace, "vrepo", repo])?).context("read a Repo")?;
+    let repo: Repo =
+        serde_json::from_value(access.get_json(&["-n", namespace, "vrepo", repo])?).context("read a Repo")?;
     let branches = repo.status.unwrap_or_default().branches;
     let branch = branches.into_iter().find(|branch| branch.name == DEFAULT_BRANCH);
     let record = branch.context("the Repo has no Commit yet")?.head.record;
-    Ok(RecordAt { pack: record.pack.parse().context("read a pack's id")?, offset: record.offset, length: record.length })
+    Ok(RecordAt {
+        pack: record.pack.parse().context("read a pack's id")?,
+        offset: record.offset,
+        length: record.length,
+    })
 }

@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context, Result, bail};
 
 use crate::cluster::{Access, Cluster};
-use crate::{apply, e2e, generate, images, packages, run};
+use crate::{apply, bucket, e2e, generate, images, packages, run};
 
 /// What the test programs counted themselves, and steps that failed without a count.
 #[derive(Default, Clone, Copy)]
@@ -37,7 +37,17 @@ pub(crate) fn test() -> ExitCode {
     step("packages", &mut |_| packages::for_the_cluster().and_then(|()| packages::for_the_tests()));
     step("cargo fmt", &mut |_| run::run("check the format", &mut run::cargo(["fmt", "--all", "--check"])));
     step("cargo clippy", &mut |_| {
-        let arguments = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
+        let arguments = [
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--features",
+            "varve-e2e/cluster",
+            "--quiet",
+            "--",
+            "-D",
+            "warnings",
+        ];
         run::run("lint", &mut run::cargo(arguments))
     });
     step("generated files", &mut |_| generate::generate(true));
@@ -57,7 +67,8 @@ pub(crate) fn test() -> ExitCode {
     if !failures.is_empty() {
         keep_logs(&cluster);
     }
-    let cluster_is_gone = run::step("cluster down", || cluster.down()).map_err(|error| eprintln!("error: {error:#}")).is_ok();
+    let cluster_is_gone =
+        run::step("cluster down", || cluster.down()).map_err(|error| eprintln!("error: {error:#}")).is_ok();
 
     if !failures.is_empty() {
         println!("failed: {}", failures.join(", "));
@@ -66,17 +77,21 @@ pub(crate) fn test() -> ExitCode {
     if failures.is_empty() && cluster_is_gone { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// The suite that every backend must pass, on the cluster's bucket.
+/// What every backend must pass, on the cluster's bucket. With `--workspace`, so that cargo uses what it built already:
+/// for one package alone it would build the dependencies again with other features.
 fn conformance(access: &Access, count: &mut Count) -> Result<()> {
-    let mut command = run::cargo(["test", "--package", "varve-store", "--test", "conformance"]);
-    command.envs(&access.environment).env("VARVE_TEST_STORE_URL", format!("s3://varve/conformance-{}", std::process::id()));
+    let mut command = run::cargo(["test", "--workspace", "--test", "conformance", "--test", "backends"]);
+    command.env("VARVE_TEST_STORE_URL", format!("s3://varve/conformance-{}", std::process::id()));
+    for (key, value) in bucket::settings(access) {
+        command.env(format!("VARVE_TEST_STORE_{}", key.to_uppercase()), value);
+    }
     counted(&mut command, count)
 }
 
 fn on_the_cluster(access: &Access, count: &mut Count) -> Result<()> {
     let images = images::build_and_push(access)?;
     apply::varve(access, &images)?;
-    counted(&mut e2e::command(access, &images, false, None), count)
+    counted(&mut e2e::command(access, &images, false, None)?, count)
 }
 
 /// Runs `cargo test` with its output shown, and adds up what its programs counted.
