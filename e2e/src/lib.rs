@@ -137,15 +137,25 @@ impl Space {
 
     /// Takes a Secret away.
     pub async fn delete_secret(&self, name: &str) -> Result<()> {
-        self.api::<Secret>().delete(name, &DeleteParams::default()).await.with_context(|| format!("delete Secret {name}"))?;
+        self.api::<Secret>()
+            .delete(name, &DeleteParams::default())
+            .await
+            .with_context(|| format!("delete Secret {name}"))?;
         Ok(())
     }
 
     /// What there is to see in this namespace, for the message of a failed test.
     pub fn describe(&self) -> String {
         let mut text = String::new();
-        for args in [&["get", "varve,jobs.batch,pods", "-o", "wide"][..], &["get", "events", "--sort-by=.lastTimestamp"]] {
-            let _ = writeln!(text, "--- kubectl {}\n{}", args.join(" "), self.kubectl(args).unwrap_or_else(|e| e.to_string()));
+        for args in
+            [&["get", "varve,jobs.batch,pods", "-o", "wide"][..], &["get", "events", "--sort-by=.lastTimestamp"]]
+        {
+            let _ = writeln!(
+                text,
+                "--- kubectl {}\n{}",
+                args.join(" "),
+                self.kubectl(args).unwrap_or_else(|e| e.to_string())
+            );
         }
         text
     }

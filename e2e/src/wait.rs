@@ -91,7 +91,10 @@ impl Space {
             Err(_) => bail!(
                 "{} {name} did not come to be as awaited within {within:?}; it is: {}\n{}",
                 K::kind(&()),
-                last.map_or_else(|| " not there".into(), |object| format!("{}{}", object.explanation(), shown(&object))),
+                last.map_or_else(
+                    || " not there".into(),
+                    |object| format!("{}{}", object.explanation(), shown(&object))
+                ),
                 self.describe(),
             ),
         }
@@ -126,7 +129,8 @@ impl Space {
             + DeserializeOwned
             + 'static,
     {
-        let object = self.wait(name, within, |object: &K| conditions::holds(object.conditions(), Type::Stalled)).await?;
+        let object =
+            self.wait(name, within, |object: &K| conditions::holds(object.conditions(), Type::Stalled)).await?;
         let name = object.name_any();
         let condition = conditions::find(object.conditions(), Type::Stalled.as_str()).context(name)?;
         Ok((condition.reason.clone(), condition.message.clone()))

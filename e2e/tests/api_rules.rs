@@ -26,11 +26,6 @@ fn case(kind: &str, spec: &Value, message: &'static str) -> Case {
 
 const UUID: &str = "0192f0c1-2345-7abc-8def-0123456789ab";
 
-const OBJECT: &str = "must be the name of an object: up to 52 lower-case letters, digits, '-' and '.', with a letter or digit at both ends";
-const BRANCH: &str = "must be a branch: up to 63 lower-case letters, digits, '-' and '.', with a letter or digit at both ends";
-const NO_UUID: &str = "may not have the form of a UUID, which means a Commit's uid";
-const REFERENCE: &str = "must be a Commit's uid, a branch, or the name of a Commit object";
-
 fn text(path: &str) -> Value {
     json!([{ "put": { "path": path, "text": "t" } }])
 }
@@ -43,16 +38,31 @@ fn repo_cases() -> Vec<Case> {
         case("Repo", &branch(json!({ "name": "main", "head": "-x" })), "head must be a Commit's uid, a branch"),
         case("Repo", &branch(json!({ "name": "" })), "spec.branches[0].name in body should be at least 1 chars long"),
         case("Repo", &branch(json!({})), "an element that omits all key fields [\"name\"]"),
-        case("Repo", &json!({ "branches": [{ "name": "a" }, { "name": "a" }] }), "duplicate entries for key [name=\"a\"]"),
-        case("Repo", &json!({ "branches": vec![json!({}); 33].into_iter().enumerate().map(|(i, _)| json!({ "name": format!("b{i}") })).collect::<Vec<_>>() }), "must have at most 32 items"),
+        case(
+            "Repo",
+            &json!({ "branches": [{ "name": "a" }, { "name": "a" }] }),
+            "duplicate entries for key [name=\"a\"]",
+        ),
+        case(
+            "Repo",
+            &json!({ "branches": vec![json!({}); 33].into_iter().enumerate().map(|(i, _)| json!({ "name": format!("b{i}") })).collect::<Vec<_>>() }),
+            "must have at most 32 items",
+        ),
         case("Repo", &json!({ "historyLimit": 0 }), "spec.historyLimit in body should be greater than or equal to 1"),
-        case("Repo", &json!({ "historyLimit": 10_001 }), "spec.historyLimit in body should be less than or equal to 10000"),
+        case(
+            "Repo",
+            &json!({ "historyLimit": 10_001 }),
+            "spec.historyLimit in body should be less than or equal to 10000",
+        ),
         case("Repo", &json!({ "deletionPolicy": "Keep" }), "supported values: \"Retain\", \"Delete\""),
         case("Repo", &json!({ "description": "d".repeat(1025) }), "may not be more than 1024"),
         case("Repo", &json!({ "storeRef": {} }), "spec.storeRef.name: Required value"),
         case("Repo", &json!({ "retention": { "days": 3 } }), "field not declared in schema"),
         Case { object: object("Repo", UUID, &json!({})), message: "metadata.name may not have the form of a UUID" },
-        Case { object: object("Repo", &"r".repeat(53), &json!({})), message: "metadata.name must have at most 52 characters" },
+        Case {
+            object: object("Repo", &"r".repeat(53), &json!({})),
+            message: "metadata.name must have at most 52 characters",
+        },
         Case { object: object("Repo", "a..b", &json!({})), message: "a lowercase RFC 1123 subdomain must consist of" },
     ]
 }
@@ -95,7 +105,11 @@ fn commit_cases() -> Vec<Case> {
             "each entry of changes must have exactly one of put, copy and delete",
         ),
         case("Commit", &change(json!({ "delete": { "path": "a" } })), "path must begin with exactly one /"),
-        case("Commit", &put(json!({ "path": "/a" })), "put must have exactly one of text, url, objectStore and configMap"),
+        case(
+            "Commit",
+            &put(json!({ "path": "/a" })),
+            "put must have exactly one of text, url, objectStore and configMap",
+        ),
         case(
             "Commit",
             &put(json!({ "path": "/a", "text": "t", "url": "https://example.org" })),
@@ -109,9 +123,21 @@ fn commit_cases() -> Vec<Case> {
         case("Commit", &put(json!({ "path": "/a/../b", "text": "t" })), "path may not have an empty part, '.' or '..'"),
         case("Commit", &put(json!({ "path": "/a/.", "text": "t" })), "path may not have an empty part, '.' or '..'"),
         case("Commit", &put(json!({ "path": "/a\0b", "text": "t" })), "path may not contain the character NUL"),
-        case("Commit", &put(json!({ "path": format!("/{}", "a".repeat(4096)), "text": "t" })), "may not be more than 4096"),
-        case("Commit", &put(json!({ "path": "/a", "url": "ftp://example.org/a" })), "url must begin with https:// or http://"),
-        case("Commit", &put(json!({ "path": "/a", "url": "file:///etc/passwd" })), "url must begin with https:// or http://"),
+        case(
+            "Commit",
+            &put(json!({ "path": format!("/{}", "a".repeat(4096)), "text": "t" })),
+            "may not be more than 4096",
+        ),
+        case(
+            "Commit",
+            &put(json!({ "path": "/a", "url": "ftp://example.org/a" })),
+            "url must begin with https:// or http://",
+        ),
+        case(
+            "Commit",
+            &put(json!({ "path": "/a", "url": "file:///etc/passwd" })),
+            "url must begin with https:// or http://",
+        ),
         case(
             "Commit",
             &put(json!({ "path": "/a", "objectStore": { "url": "file:///etc" } })),
@@ -132,7 +158,10 @@ fn commit_cases() -> Vec<Case> {
             &json!({ "repo": "r", "tree": { "id": "a".repeat(64), "session": UUID, "root": { "pack": UUID, "offset": -1, "length": 1 } } }),
             "should be greater than or equal to 0",
         ),
-        Case { object: object("Commit", UUID, &with(json!({}))), message: "metadata.name may not have the form of a UUID" },
+        Case {
+            object: object("Commit", UUID, &with(json!({}))),
+            message: "metadata.name may not have the form of a UUID",
+        },
     ]
 }
 
@@ -153,8 +182,16 @@ fn input_cases() -> Vec<Case> {
             &inputs((0..65).map(|i| json!({ "name": format!("i{i}"), "glob": "/" })).collect()),
             "must have at most 64 items",
         ),
-        case("Pipeline", &inputs(json!([{ "name": "a", "glob": "/" }, { "name": "a", "glob": "/*" }])), "duplicate entries for key [name=\"a\"]"),
-        case("Pipeline", &one(json!({ "name": "a" })), "each entry of inputs must have exactly one of glob, cross and union"),
+        case(
+            "Pipeline",
+            &inputs(json!([{ "name": "a", "glob": "/" }, { "name": "a", "glob": "/*" }])),
+            "duplicate entries for key [name=\"a\"]",
+        ),
+        case(
+            "Pipeline",
+            &one(json!({ "name": "a" })),
+            "each entry of inputs must have exactly one of glob, cross and union",
+        ),
         case(
             "Pipeline",
             &inputs(json!([{ "name": "a", "glob": "/" }, { "name": "b", "glob": "/", "cross": ["a"] }])),
@@ -165,26 +202,58 @@ fn input_cases() -> Vec<Case> {
             &inputs(json!([{ "name": "a", "glob": "/" }, { "name": "b", "repo": "r", "cross": ["a"] }])),
             "repo, branch, as and optional belong to an input with a glob",
         ),
-        case("Pipeline", &one(json!({ "name": "a b", "glob": "/" })), "name must be up to 63 letters, digits, '-' and '_'"),
-        case("Pipeline", &one(json!({ "name": "a", "as": "../x", "glob": "/" })), "as must be up to 63 letters, digits, '-' and '_'"),
+        case(
+            "Pipeline",
+            &one(json!({ "name": "a b", "glob": "/" })),
+            "name must be up to 63 letters, digits, '-' and '_'",
+        ),
+        case(
+            "Pipeline",
+            &one(json!({ "name": "a", "as": "../x", "glob": "/" })),
+            "as must be up to 63 letters, digits, '-' and '_'",
+        ),
         case("Pipeline", &one(json!({ "name": "a", "as": "out", "glob": "/" })), "as may not be out, PATH, HOME"),
         case("Pipeline", &one(json!({ "name": "a", "glob": "*" })), "glob must begin with /"),
         case("Pipeline", &one(json!({ "name": "a", "glob": "/", "repo": "R" })), "repo must be the name of an object"),
         case("Pipeline", &one(json!({ "name": "a", "glob": "/", "branch": "B" })), "branch must be a branch"),
-        case("Pipeline", &inputs(json!([{ "name": "a", "cross": ["a"] }])), "an entry of inputs may not name itself in cross or union"),
-        case("Pipeline", &inputs(json!([{ "name": "a", "union": ["a"] }])), "an entry of inputs may not name itself in cross or union"),
-        case("Pipeline", &inputs(json!([{ "name": "a", "cross": ["b"] }])), "each name in cross must be the name of another entry of inputs"),
-        case("Pipeline", &inputs(json!([{ "name": "a", "union": ["b"] }])), "each name in union must be the name of another entry of inputs"),
         case(
             "Pipeline",
-            &inputs(json!([{ "name": "a", "glob": "/" }, { "name": "b", "cross": ["a"] }, { "name": "c", "union": ["a"] }])),
+            &inputs(json!([{ "name": "a", "cross": ["a"] }])),
+            "an entry of inputs may not name itself in cross or union",
+        ),
+        case(
+            "Pipeline",
+            &inputs(json!([{ "name": "a", "union": ["a"] }])),
+            "an entry of inputs may not name itself in cross or union",
+        ),
+        case(
+            "Pipeline",
+            &inputs(json!([{ "name": "a", "cross": ["b"] }])),
+            "each name in cross must be the name of another entry of inputs",
+        ),
+        case(
+            "Pipeline",
+            &inputs(json!([{ "name": "a", "union": ["b"] }])),
+            "each name in union must be the name of another entry of inputs",
+        ),
+        case(
+            "Pipeline",
+            &inputs(
+                json!([{ "name": "a", "glob": "/" }, { "name": "b", "cross": ["a"] }, { "name": "c", "union": ["a"] }]),
+            ),
             "an entry of inputs may be a member of one cross or union only",
         ),
-        case("Pipeline", &inputs(json!([{ "name": "a", "glob": "/" }, { "name": "b", "cross": ["a", "a"] }])), "duplicate entries"),
+        case(
+            "Pipeline",
+            &inputs(json!([{ "name": "a", "glob": "/" }, { "name": "b", "cross": ["a", "a"] }])),
+            "duplicate entries",
+        ),
         case("Pipeline", &pipeline_spec(&json!({ "input": "b" })), "input must be the name of an entry of inputs"),
         case("Pipeline", &one(json!({ "name": "a", "cron": "* * * * *" })), "field not declared in schema"),
     ];
-    for name in ["out", "PATH", "HOME", "LD_PRELOAD", "VARVE_JOB", "PACH_JOB_ID", "KUBERNETES_SERVICE_HOST", "images_COMMIT"] {
+    for name in
+        ["out", "PATH", "HOME", "LD_PRELOAD", "VARVE_JOB", "PACH_JOB_ID", "KUBERNETES_SERVICE_HOST", "images_COMMIT"]
+    {
         cases.push(case("Pipeline", &one(json!({ "name": name, "glob": "/" })), reserved));
     }
     cases
@@ -201,51 +270,123 @@ fn pipeline_cases() -> Vec<Case> {
     let mount = |path: &str| container(json!({ "volumeMounts": [{ "name": "v", "mountPath": path }] }));
     let datum = |datum: Value| pipeline_spec(&json!({ "datum": datum }));
     let not_ours = "mountPath must begin with /, and may not be /pfs or /.varve or lie in them";
-    let one_source = "each entry of volumes must have exactly one of configMap, secret, emptyDir and persistentVolumeClaim";
+    let one_source =
+        "each entry of volumes must have exactly one of configMap, secret, emptyDir and persistentVolumeClaim";
     vec![
         case("Pipeline", &json!({ "inputs": [{ "name": "a", "glob": "/" }] }), "spec.container: Required value"),
         case("Pipeline", &pipeline_spec(&json!({ "container": {} })), "spec.container.image: Required value"),
-        case("Pipeline", &container(json!({ "command": [] })), "spec.container.command in body should have at least 1 items"),
+        case(
+            "Pipeline",
+            &container(json!({ "command": [] })),
+            "spec.container.command in body should have at least 1 items",
+        ),
         case("Pipeline", &container(json!({ "workingDir": "app" })), "workingDir must begin with /"),
-        case("Pipeline", &env(json!({ "name": "VARVE_JOB", "value": "x" })), "env may not set VARVE_*, PACH_* or *_COMMIT"),
-        case("Pipeline", &env(json!({ "name": "a_COMMIT", "value": "x" })), "env may not set VARVE_*, PACH_* or *_COMMIT"),
+        case(
+            "Pipeline",
+            &env(json!({ "name": "VARVE_JOB", "value": "x" })),
+            "env may not set VARVE_*, PACH_* or *_COMMIT",
+        ),
+        case(
+            "Pipeline",
+            &env(json!({ "name": "a_COMMIT", "value": "x" })),
+            "env may not set VARVE_*, PACH_* or *_COMMIT",
+        ),
         case(
             "Pipeline",
             &env(json!({ "name": "A", "value": "x", "valueFrom": { "secretKeyRef": { "name": "s", "key": "k" } } })),
             "an entry of env may have value or valueFrom, not both",
         ),
-        case("Pipeline", &env(json!({ "name": "A", "valueFrom": {} })), "valueFrom must have exactly one of configMapKeyRef, secretKeyRef and fieldRef"),
-        case("Pipeline", &env(json!({ "name": "A", "valueFrom": { "resourceFieldRef": { "resource": "x" } } })), "field not declared in schema"),
-        case("Pipeline", &container(json!({ "envFrom": [{}] })), "each entry of envFrom must have exactly one of configMapRef and secretRef"),
+        case(
+            "Pipeline",
+            &env(json!({ "name": "A", "valueFrom": {} })),
+            "valueFrom must have exactly one of configMapKeyRef, secretKeyRef and fieldRef",
+        ),
+        case(
+            "Pipeline",
+            &env(json!({ "name": "A", "valueFrom": { "resourceFieldRef": { "resource": "x" } } })),
+            "field not declared in schema",
+        ),
+        case(
+            "Pipeline",
+            &container(json!({ "envFrom": [{}] })),
+            "each entry of envFrom must have exactly one of configMapRef and secretRef",
+        ),
         case("Pipeline", &container(json!({ "resources": { "limits": { "cpu": "lots" } } })), "should match"),
-        case("Pipeline", &container(json!({ "resources": { "limits": { "cpu": 0.5 } } })), "must be of type integer,string"),
-        case("Pipeline", &container(json!({ "resources": { "claims": [{ "name": "x" }] } })), "field not declared in schema"),
+        case(
+            "Pipeline",
+            &container(json!({ "resources": { "limits": { "cpu": 0.5 } } })),
+            "must be of type integer,string",
+        ),
+        case(
+            "Pipeline",
+            &container(json!({ "resources": { "claims": [{ "name": "x" }] } })),
+            "field not declared in schema",
+        ),
         case("Pipeline", &mount("/pfs"), not_ours),
         case("Pipeline", &mount("/pfs/out"), not_ours),
         case("Pipeline", &mount("/.varve"), not_ours),
         case("Pipeline", &mount("data"), not_ours),
-        case("Pipeline", &container(json!({ "securityContext": { "runAsUser": 0 } })), "should be greater than or equal to 1"),
-        case("Pipeline", &container(json!({ "securityContext": { "privileged": true } })), "field not declared in schema"),
+        case(
+            "Pipeline",
+            &container(json!({ "securityContext": { "runAsUser": 0 } })),
+            "should be greater than or equal to 1",
+        ),
+        case(
+            "Pipeline",
+            &container(json!({ "securityContext": { "privileged": true } })),
+            "field not declared in schema",
+        ),
         case("Pipeline", &container(json!({ "lifecycle": {} })), "field not declared in schema"),
         case("Pipeline", &volume(json!({ "name": "v" })), one_source),
         case("Pipeline", &volume(json!({ "name": "v", "emptyDir": {}, "secret": { "secretName": "s" } })), one_source),
         case("Pipeline", &volume(json!({ "name": "v", "hostPath": { "path": "/" } })), "field not declared in schema"),
-        case("Pipeline", &volume(json!({ "name": "varve", "emptyDir": {} })), "the names varve, varve-store and varve-tmp are taken by Varve's own volumes"),
+        case(
+            "Pipeline",
+            &volume(json!({ "name": "varve", "emptyDir": {} })),
+            "the names varve, varve-store and varve-tmp are taken by Varve's own volumes",
+        ),
         case("Pipeline", &pipeline_spec(&json!({ "pod": { "hostNetwork": true } })), "field not declared in schema"),
-        case("Pipeline", &pipeline_spec(&json!({ "pod": { "shareProcessNamespace": true } })), "field not declared in schema"),
-        case("Pipeline", &pipeline_spec(&json!({ "pod": { "terminationGracePeriodSeconds": 1 } })), "should be greater than or equal to 5"),
-        case("Pipeline", &pipeline_spec(&json!({ "parallelism": 0 })), "spec.parallelism in body should be greater than or equal to 1"),
-        case("Pipeline", &pipeline_spec(&json!({ "parallelism": 10_001 })), "spec.parallelism in body should be less than or equal to 10000"),
-        case("Pipeline", &datum(json!({ "tries": 0 })), "spec.datum.tries in body should be greater than or equal to 1"),
+        case(
+            "Pipeline",
+            &pipeline_spec(&json!({ "pod": { "shareProcessNamespace": true } })),
+            "field not declared in schema",
+        ),
+        case(
+            "Pipeline",
+            &pipeline_spec(&json!({ "pod": { "terminationGracePeriodSeconds": 1 } })),
+            "should be greater than or equal to 5",
+        ),
+        case(
+            "Pipeline",
+            &pipeline_spec(&json!({ "parallelism": 0 })),
+            "spec.parallelism in body should be greater than or equal to 1",
+        ),
+        case(
+            "Pipeline",
+            &pipeline_spec(&json!({ "parallelism": 10_001 })),
+            "spec.parallelism in body should be less than or equal to 10000",
+        ),
+        case(
+            "Pipeline",
+            &datum(json!({ "tries": 0 })),
+            "spec.datum.tries in body should be greater than or equal to 1",
+        ),
         case("Pipeline", &datum(json!({ "timeoutSeconds": 0 })), "should be greater than or equal to 1"),
         case("Pipeline", &datum(json!({ "acceptExitCodes": [256] })), "should be less than or equal to 255"),
         case("Pipeline", &datum(json!({ "acceptExitCodes": [3, 3] })), "duplicate entries"),
         case("Pipeline", &datum(json!({ "limit": 0 })), "should be greater than or equal to 1"),
         case("Pipeline", &pipeline_spec(&json!({ "timeoutSeconds": 0 })), "should be greater than or equal to 1"),
         case("Pipeline", &pipeline_spec(&json!({ "output": { "repo": "R" } })), "repo must be the name of an object"),
-        case("Pipeline", &pipeline_spec(&json!({ "output": { "branch": UUID } })), "branch may not have the form of a UUID"),
+        case(
+            "Pipeline",
+            &pipeline_spec(&json!({ "output": { "branch": UUID } })),
+            "branch may not have the form of a UUID",
+        ),
         case("Pipeline", &pipeline_spec(&json!({ "historyLimit": 0 })), "should be greater than or equal to 1"),
-        Case { object: object("Pipeline", "a.b", &pipeline_spec(&json!({}))), message: "metadata.name must be the name of a Pipeline" },
+        Case {
+            object: object("Pipeline", "a.b", &pipeline_spec(&json!({}))),
+            message: "metadata.name must be the name of a Pipeline",
+        },
     ]
 }
 
@@ -302,12 +443,42 @@ fn changes() -> Vec<Change> {
         change("Commit", &commit, |spec| spec["branch"] = "other".into(), fixed),
         change("Commit", &commit, |spec| spec["parent"] = "main".into(), fixed),
         change("Commit", &commit, |spec| drop(spec.as_object_mut().expect("a spec").remove("message")), fixed),
-        change("Repo", &json!({}), |spec| spec["storeRef"] = json!({ "name": "other" }), "storeRef can't be changed, since this Repo's data lies in that store"),
-        change("Job", &job_spec(), |spec| spec["pipeline"] = "q".into(), "pipeline can't be changed: of a Job only suspend and cancel can be"),
-        change("Job", &job_spec(), |spec| spec["inputs"][0]["branch"] = "dev".into(), "inputs can't be changed: of a Job only suspend and cancel can be"),
-        change("Job", &job_spec(), |spec| spec["inputs"][0]["name"] = "b".into(), "inputs can't be changed: of a Job only suspend and cancel can be"),
-        change("Job", &job_spec(), |spec| spec["snapshot"]["spec"]["timeoutSeconds"] = 5.into(), "snapshot can't be changed: of a Job only suspend and cancel can be"),
-        change("Job", &job_spec(), |spec| spec["snapshot"]["spec"]["container"]["args"] = json!(["a"]), "snapshot can't be changed: of a Job only suspend and cancel can be"),
+        change(
+            "Repo",
+            &json!({}),
+            |spec| spec["storeRef"] = json!({ "name": "other" }),
+            "storeRef can't be changed, since this Repo's data lies in that store",
+        ),
+        change(
+            "Job",
+            &job_spec(),
+            |spec| spec["pipeline"] = "q".into(),
+            "pipeline can't be changed: of a Job only suspend and cancel can be",
+        ),
+        change(
+            "Job",
+            &job_spec(),
+            |spec| spec["inputs"][0]["branch"] = "dev".into(),
+            "inputs can't be changed: of a Job only suspend and cancel can be",
+        ),
+        change(
+            "Job",
+            &job_spec(),
+            |spec| spec["inputs"][0]["name"] = "b".into(),
+            "inputs can't be changed: of a Job only suspend and cancel can be",
+        ),
+        change(
+            "Job",
+            &job_spec(),
+            |spec| spec["snapshot"]["spec"]["timeoutSeconds"] = 5.into(),
+            "snapshot can't be changed: of a Job only suspend and cancel can be",
+        ),
+        change(
+            "Job",
+            &job_spec(),
+            |spec| spec["snapshot"]["spec"]["container"]["args"] = json!(["a"]),
+            "snapshot can't be changed: of a Job only suspend and cancel can be",
+        ),
         change("Job", &cancelled, |spec| spec["cancel"] = false.into(), "cancel can't be taken back"),
     ]
 }
@@ -390,16 +561,15 @@ fn every_rule_has_a_case() {
         let crd = serde_json::to_value(crd).expect("a CRD is JSON");
         messages(&crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"], &mut rules);
     }
-    let tried: Vec<&str> =
-        cases().iter().map(|c| c.message).chain(changes().iter().map(|c| c.message)).collect();
-    // One rule under several names is one rule: `name`, `head`, `repo` … must be what these say.
-    let shared = [OBJECT, BRANCH, NO_UUID, REFERENCE];
-    let untried: Vec<&String> = rules
-        .iter()
-        .filter(|rule| !tried.iter().any(|message| rule.contains(message)))
-        .filter(|rule| !shared.iter().any(|s| rule.ends_with(s) && tried.iter().any(|m| s.contains(m.split_once(' ').map_or("", |m| m.1)))))
-        .filter(|rule| !rule.starts_with("metadata.name must be the name of an object")) // the API server's own rule comes first
-        .collect();
+    let tried: Vec<&str> = cases().iter().map(|c| c.message).chain(changes().iter().map(|c| c.message)).collect();
+    // One rule under several names (`name`, `head`, `repo` …) is one rule: the field's name is its first word.
+    let is_tried = |rule: &str| {
+        let rest = rule.split_once(' ').map_or(rule, |(_, rest)| rest);
+        tried
+            .iter()
+            .any(|message| rule.contains(message) || message.split_once(' ').is_some_and(|(_, m)| rest.starts_with(m)))
+    };
+    let untried: Vec<&String> = rules.iter().filter(|rule| !is_tried(rule)).collect();
     assert_eq!(untried, Vec::<&String>::new());
 }
 
@@ -408,9 +578,16 @@ fn every_rule_has_a_case() {
 async fn what_is_right_is_accepted() -> Result<()> {
     let space = Space::new("accepted").await?;
     let right = [
-        object("Repo", "v1.2-data", &json!({ "description": "d", "branches": [{ "name": "main" }, { "name": "v1.0", "head": UUID }], "historyLimit": 5, "storeRef": { "name": "s" }, "deletionPolicy": "Delete" })),
+        object(
+            "Repo",
+            "v1.2-data",
+            &json!({ "description": "d", "branches": [{ "name": "main" }, { "name": "v1.0", "head": UUID }], "historyLimit": 5, "storeRef": { "name": "s" }, "deletionPolicy": "Delete" }),
+        ),
         json!({ "apiVersion": varve_api::API_VERSION, "kind": "Repo", "metadata": { "name": "bare" } }),
-        object("Commit", "v1.2", &json!({ "repo": "r", "parent": UUID, "changes": [
+        object(
+            "Commit",
+            "v1.2",
+            &json!({ "repo": "r", "parent": UUID, "changes": [
             { "put": { "path": "/readme.txt", "text": "as they came\n" } },
             { "put": { "path": "/a.png", "url": "https://example.org/a.png" } },
             { "put": { "path": "/2026", "objectStore": { "url": "s3://field/2026/", "secretName": "field" } } },
@@ -420,42 +597,59 @@ async fn what_is_right_is_accepted() -> Result<()> {
             { "copy": { "path": "/old.png", "from": { "repo": "archive", "commit": "main", "path": "/x.png" } } },
             { "copy": { "path": "/old", "from": { "path": "/" } } },
             { "delete": { "path": "/scratch/**" } },
-        ] })),
-        object("Commit", "texts", &json!({ "repo": "r", "changes": [
+        ] }),
+        ),
+        object(
+            "Commit",
+            "texts",
+            &json!({ "repo": "r", "changes": [
             { "put": { "path": "/a", "text": "a".repeat(65_536) } }, { "put": { "path": "/b", "text": "b".repeat(65_536) } },
-        ] })),
+        ] }),
+        ),
         object("Commit", "odd-names", &json!({ "repo": "r", "changes": text("/...a/..b/c..d/ é\n\u{1}") })),
         object("Commit", "back", &json!({ "repo": "r", "revertTo": "v1.2" })),
-        object("Commit", "tree", &json!({ "repo": "r", "tree": { "id": "a".repeat(64), "session": UUID, "root": { "pack": UUID, "offset": 0, "length": 1 } } })),
-        object("Pipeline", &"p".repeat(52), &pipeline_spec(&json!({
-            "inputs": [
-                { "name": "by-pair", "cross": ["a", "u"] }, { "name": "a", "repo": "r", "branch": "dev", "glob": "/*", "as": "A_1", "optional": true },
-                { "name": "u", "union": ["b", "c"] }, { "name": "b", "glob": "/" }, { "name": "c", "glob": "/**" },
-            ],
-            "input": "by-pair",
-            "container": {
-                "image": "registry.example:5000/a/b@sha256:0000000000000000000000000000000000000000000000000000000000000000",
-                "command": ["python3"], "args": [], "workingDir": "/",
-                "env": [{ "name": "EMPTY" }, { "name": "N", "valueFrom": { "fieldRef": { "fieldPath": "spec.nodeName" } } }],
-                "envFrom": [{ "prefix": "P_", "configMapRef": { "name": "c", "optional": true } }],
-                "resources": { "limits": { "nvidia.com/gpu": 1, "cpu": "1500m", "memory": "2Gi" }, "requests": { "cpu": "0.5", "memory": "1e9" } },
-                "volumeMounts": [{ "name": "v", "mountPath": "/data", "readOnly": true }],
-                "securityContext": { "runAsUser": 1000, "runAsGroup": 1000, "readOnlyRootFilesystem": true },
-            },
-            "pod": {
-                "nodeSelector": { "kubernetes.io/arch": "amd64" },
-                "tolerations": [{ "key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule" }],
-                "affinity": { "nodeAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": { "nodeSelectorTerms": [{ "matchExpressions": [{ "key": "z", "operator": "In", "values": ["a"] }] }] } } },
-                "priorityClassName": "batch", "serviceAccountName": "runner", "imagePullSecrets": [{ "name": "registry" }],
-                "volumes": [{ "name": "v", "configMap": { "name": "c", "items": [{ "key": "k", "path": "p" }] } }, { "name": "e", "emptyDir": { "medium": "Memory", "sizeLimit": "1Gi" } }],
-                "securityContext": { "fsGroup": 1000, "supplementalGroups": [44] }, "terminationGracePeriodSeconds": 60,
-            },
-            "parallelism": 4, "datum": { "tries": 1, "timeoutSeconds": 60, "acceptExitCodes": [3, 4], "limit": 100 },
-            "timeoutSeconds": 3600, "output": { "repo": "out", "branch": "main" }, "suspend": true, "historyLimit": 3,
-        }))),
-        object("Pipeline", "widest", &pipeline_spec(&json!({
-            "inputs": (0..63).map(|i| json!({ "name": format!("i{i}"), "glob": "/" })).chain([json!({ "name": "all", "cross": (0..63).map(|i| format!("i{i}")).collect::<Vec<_>>() })]).collect::<Vec<_>>(),
-        }))),
+        object(
+            "Commit",
+            "tree",
+            &json!({ "repo": "r", "tree": { "id": "a".repeat(64), "session": UUID, "root": { "pack": UUID, "offset": 0, "length": 1 } } }),
+        ),
+        object(
+            "Pipeline",
+            &"p".repeat(52),
+            &pipeline_spec(&json!({
+                "inputs": [
+                    { "name": "by-pair", "cross": ["a", "u"] }, { "name": "a", "repo": "r", "branch": "dev", "glob": "/*", "as": "A_1", "optional": true },
+                    { "name": "u", "union": ["b", "c"] }, { "name": "b", "glob": "/" }, { "name": "c", "glob": "/**" },
+                ],
+                "input": "by-pair",
+                "container": {
+                    "image": "registry.example:5000/a/b@sha256:0000000000000000000000000000000000000000000000000000000000000000",
+                    "command": ["python3"], "args": [], "workingDir": "/",
+                    "env": [{ "name": "EMPTY" }, { "name": "N", "valueFrom": { "fieldRef": { "fieldPath": "spec.nodeName" } } }],
+                    "envFrom": [{ "prefix": "P_", "configMapRef": { "name": "c", "optional": true } }],
+                    "resources": { "limits": { "nvidia.com/gpu": 1, "cpu": "1500m", "memory": "2Gi" }, "requests": { "cpu": "0.5", "memory": "1e9" } },
+                    "volumeMounts": [{ "name": "v", "mountPath": "/data", "readOnly": true }],
+                    "securityContext": { "runAsUser": 1000, "runAsGroup": 1000, "readOnlyRootFilesystem": true },
+                },
+                "pod": {
+                    "nodeSelector": { "kubernetes.io/arch": "amd64" },
+                    "tolerations": [{ "key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule" }],
+                    "affinity": { "nodeAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": { "nodeSelectorTerms": [{ "matchExpressions": [{ "key": "z", "operator": "In", "values": ["a"] }] }] } } },
+                    "priorityClassName": "batch", "serviceAccountName": "runner", "imagePullSecrets": [{ "name": "registry" }],
+                    "volumes": [{ "name": "v", "configMap": { "name": "c", "items": [{ "key": "k", "path": "p" }] } }, { "name": "e", "emptyDir": { "medium": "Memory", "sizeLimit": "1Gi" } }],
+                    "securityContext": { "fsGroup": 1000, "supplementalGroups": [44] }, "terminationGracePeriodSeconds": 60,
+                },
+                "parallelism": 4, "datum": { "tries": 1, "timeoutSeconds": 60, "acceptExitCodes": [3, 4], "limit": 100 },
+                "timeoutSeconds": 3600, "output": { "repo": "out", "branch": "main" }, "suspend": true, "historyLimit": 3,
+            })),
+        ),
+        object(
+            "Pipeline",
+            "widest",
+            &pipeline_spec(&json!({
+                "inputs": (0..63).map(|i| json!({ "name": format!("i{i}"), "glob": "/" })).chain([json!({ "name": "all", "cross": (0..63).map(|i| format!("i{i}")).collect::<Vec<_>>() })]).collect::<Vec<_>>(),
+            })),
+        ),
         object("Job", "p-aaaaaaaaaa", &job_spec()),
     ];
     for object in right {

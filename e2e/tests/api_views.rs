@@ -72,9 +72,13 @@ async fn applying_twice_changes_nothing() -> Result<()> {
 #[tokio::test]
 async fn what_is_left_out_has_a_default() -> Result<()> {
     let space = Space::new("defaults").await?;
-    let get = |name: &str| -> Result<Value> { Ok(serde_json::from_str(&space.kubectl(&["get", name, "-o", "json"])?)?) };
+    let get =
+        |name: &str| -> Result<Value> { Ok(serde_json::from_str(&space.kubectl(&["get", name, "-o", "json"])?)?) };
     space.apply(&json!({ "apiVersion": varve_api::API_VERSION, "kind": "Repo", "metadata": { "name": "r" } })).await?;
-    assert_eq!(get("vrepo/r")?["spec"], json!({ "deletionPolicy": "Retain", "historyLimit": 100, "storeRef": { "name": "varve-store" } }));
+    assert_eq!(
+        get("vrepo/r")?["spec"],
+        json!({ "deletionPolicy": "Retain", "historyLimit": 100, "storeRef": { "name": "varve-store" } })
+    );
 
     let pipeline = json!({
         "apiVersion": varve_api::API_VERSION, "kind": "Pipeline", "metadata": { "name": "p" },
@@ -107,7 +111,10 @@ async fn tables_answer_is_it_fine_how_much_and_how_old() -> Result<()> {
         columns(&["get", "vcommit"])?,
         ["NAME", "REPO", "BRANCH", "READY", "STATUS", "ADDED", "CHANGED", "REMOVED", "FILES", "SIZE", "AGE"]
     );
-    assert_eq!(columns(&["get", "vpipe"])?, ["NAME", "READY", "STATUS", "JOB", "RESULT", "DATUMS", "SHARDS", "UPDATED", "AGE"]);
+    assert_eq!(
+        columns(&["get", "vpipe"])?,
+        ["NAME", "READY", "STATUS", "JOB", "RESULT", "DATUMS", "SHARDS", "UPDATED", "AGE"]
+    );
     assert!(columns(&["get", "vpipe", "-o", "wide"])?.contains(&"EXPLANATION".to_owned()));
     let all = space.kubectl(&["get", "varve", "-o", "name"])?;
     for name in ["repo.varve.dev/images", "commit.varve.dev/images-first", "pipeline.varve.dev/totals"] {
@@ -126,7 +133,11 @@ async fn objects_are_found_by_what_they_belong_to() -> Result<()> {
         ("vjob", "spec.pipeline=totals", ""),
         ("vrepo", "spec.storeRef.name=varve-store", "repo.varve.dev/images\n"),
     ] {
-        assert_eq!(space.kubectl(&["get", kind, "--field-selector", selector, "-o", "name"])?, found, "{kind} {selector}");
+        assert_eq!(
+            space.kubectl(&["get", kind, "--field-selector", selector, "-o", "name"])?,
+            found,
+            "{kind} {selector}"
+        );
     }
     Ok(())
 }
@@ -136,7 +147,8 @@ async fn a_pipeline_is_scaled_like_a_deployment() -> Result<()> {
     let space = space("scale").await?;
     space.kubectl(&["scale", "vpipe/totals", "--replicas=7"])?;
     assert_eq!(space.kubectl(&["get", "vpipe/totals", "-o", "jsonpath={.spec.parallelism}"])?, "7");
-    let refused = space.kubectl(&["scale", "vpipe/totals", "--replicas=0"]).expect_err("no Pipeline has no pods").to_string();
+    let refused =
+        space.kubectl(&["scale", "vpipe/totals", "--replicas=0"]).expect_err("no Pipeline has no pods").to_string();
     assert!(refused.contains("should be greater than or equal to 1"), "{refused}");
     Ok(())
 }

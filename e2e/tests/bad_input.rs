@@ -38,7 +38,11 @@ fn says((reason, message): &(String, String), wanted: &str, words: &[&str]) {
 async fn a_store_whose_secret_is_missing_is_named_and_heals() -> Result<()> {
     let space = Space::new("no-secret").await?;
     space.apply(&repo("r")).await?;
-    says(&space.stalled::<Repo>("r", SOON).await?, "StoreSecretMissing", &["varve-store", &space.name, "create it", "varve.dev/store"]);
+    says(
+        &space.stalled::<Repo>("r", SOON).await?,
+        "StoreSecretMissing",
+        &["varve-store", &space.name, "create it", "varve.dev/store"],
+    );
     space.apply(&text("c", "r")).await?;
     says(&space.stalled::<Commit>("c", SOON).await?, "RepoNotReady", &["Repo r", "StoreSecretMissing"]);
     space.with_store().await?;
@@ -153,12 +157,32 @@ async fn what_a_commit_refers_to_is_named_when_it_is_missing() -> Result<()> {
     let changes = |change: Value| json!({ "repo": "r", "changes": [change] });
     let uid = "0192f0c1-2345-7abc-8def-0123456789ab";
     let cases = [
-        ("revert", json!({ "repo": "r", "revertTo": "nothing" }), "CommitNotFound", vec!["revertTo", "nothing", "Repo r"]),
+        (
+            "revert",
+            json!({ "repo": "r", "revertTo": "nothing" }),
+            "CommitNotFound",
+            vec!["revertTo", "nothing", "Repo r"],
+        ),
         ("revert-uid", json!({ "repo": "r", "revertTo": uid }), "CommitNotFound", vec!["revertTo", uid]),
-        ("copy-repo", changes(json!({ "copy": { "path": "/b", "from": { "repo": "elsewhere", "path": "/a" } } })), "RepoNotFound", vec!["elsewhere"]),
-        ("copy-path", changes(json!({ "copy": { "path": "/b", "from": { "path": "/nothing" } } })), "PathNotFound", vec!["/nothing"]),
+        (
+            "copy-repo",
+            changes(json!({ "copy": { "path": "/b", "from": { "repo": "elsewhere", "path": "/a" } } })),
+            "RepoNotFound",
+            vec!["elsewhere"],
+        ),
+        (
+            "copy-path",
+            changes(json!({ "copy": { "path": "/b", "from": { "path": "/nothing" } } })),
+            "PathNotFound",
+            vec!["/nothing"],
+        ),
         ("delete", changes(json!({ "delete": { "path": "/nothing" } })), "PathNotFound", vec!["/nothing"]),
-        ("map", changes(json!({ "put": { "path": "/b", "configMap": { "name": "words", "key": "k" } } })), "ConfigMapNotFound", vec!["words"]),
+        (
+            "map",
+            changes(json!({ "put": { "path": "/b", "configMap": { "name": "words", "key": "k" } } })),
+            "ConfigMapNotFound",
+            vec!["words"],
+        ),
         ("below-a-file", changes(json!({ "put": { "path": "/a/b", "text": "t" } })), "", vec![]),
     ];
     for (name, spec, reason, words) in cases {
@@ -170,7 +194,8 @@ async fn what_a_commit_refers_to_is_named_when_it_is_missing() -> Result<()> {
             says(&space.stalled::<Commit>(name, SOON).await?, reason, &words);
         }
     }
-    let map = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "words" }, "data": { "other": "o" } });
+    let map =
+        json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "words" }, "data": { "other": "o" } });
     space.apply(&map).await?;
     let is = |commit: &Commit| shown(commit).contains("ConfigMapKeyNotFound");
     space.wait("map", SOON, is).await?;
@@ -263,7 +288,12 @@ async fn inputs_that_cannot_be_are_named() -> Result<()> {
         space.ready::<Repo>(name, SOON).await?;
     }
     let cases = [
-        ("missing", json!([{ "name": "a", "repo": "nowhere", "glob": "/" }]), "RepoNotFound", vec!["nowhere", "create it"]),
+        (
+            "missing",
+            json!([{ "name": "a", "repo": "nowhere", "glob": "/" }]),
+            "RepoNotFound",
+            vec!["nowhere", "create it"],
+        ),
         ("own", json!([{ "name": "own", "glob": "/" }]), "InputIsOutput", vec!["own"]),
         (
             "cycle",
@@ -313,7 +343,8 @@ async fn a_secret_or_an_image_that_is_missing_is_named() -> Result<()> {
     space.with_store().await?;
     space.apply(&repo("r")).await?;
     let mut secret = pipeline("secret", json!([{ "name": "r", "glob": "/" }]))?;
-    secret["spec"]["container"]["env"] = json!([{ "name": "A", "valueFrom": { "secretKeyRef": { "name": "nobody", "key": "k" } } }]);
+    secret["spec"]["container"]["env"] =
+        json!([{ "name": "A", "valueFrom": { "secretKeyRef": { "name": "nobody", "key": "k" } } }]);
     space.apply(&secret).await?;
     says(&space.stalled::<Pipeline>("secret", SOON).await?, "SecretNotFound", &["nobody", "create it"]);
 
@@ -337,7 +368,8 @@ async fn a_failed_datum_is_shown_with_the_last_lines_it_printed() -> Result<()> 
     space.apply(&repo("r")).await?;
     space.apply(&text("c", "r")).await?;
     let mut failing = pipeline("failing", json!([{ "name": "r", "glob": "/*" }]))?;
-    failing["spec"]["container"]["command"] = json!(["sh", "-c", "echo reading $r; echo the lens cap was on >&2; exit 7"]);
+    failing["spec"]["container"]["command"] =
+        json!(["sh", "-c", "echo reading $r; echo the lens cap was on >&2; exit 7"]);
     failing["spec"]["datum"] = json!({ "tries": 2 });
     space.apply(&failing).await?;
     says(&space.stalled::<Pipeline>("failing", PODS).await?, "JobFailed", &["Job failing-"]);

@@ -35,7 +35,8 @@ async fn kill_operator(client: &Client) -> Result<()> {
     for process in std::fs::read_dir("/proc")?.flatten() {
         let pid = process.file_name().to_string_lossy().into_owned();
         let is_ours = pid.bytes().all(|b| b.is_ascii_digit())
-            && std::fs::read_to_string(process.path().join("cgroup")).is_ok_and(|groups| groups.contains(&uid) || groups.contains(&uid.replace('-', "_")))
+            && std::fs::read_to_string(process.path().join("cgroup"))
+                .is_ok_and(|groups| groups.contains(&uid) || groups.contains(&uid.replace('-', "_")))
             && std::fs::read(process.path().join("cmdline")).is_ok_and(|line| line.starts_with(b"/varve\0controller"));
         if is_ours {
             ensure!(Command::new("kill").args(["-9", &pid]).status()?.success(), "kill {pid}");
@@ -58,7 +59,8 @@ async fn sixty(space: &Space, host: &Host) -> Result<()> {
         "container": { "image": busybox()?, "command": ["sh", "-c", code] },
     });
     space.apply(&object("Pipeline", "copy", spec)).await?;
-    let changes: Vec<Value> = (0..60).map(|i| json!({ "put": { "path": format!("/f{i:02}"), "text": format!("file {i}\n") } })).collect();
+    let changes: Vec<Value> =
+        (0..60).map(|i| json!({ "put": { "path": format!("/f{i:02}"), "text": format!("file {i}\n") } })).collect();
     space.apply(&object("Commit", "all", json!({ "repo": "images", "changes": changes }))).await?;
     Ok(())
 }
@@ -103,7 +105,8 @@ async fn kills_of_operator_and_workers_lose_nothing_and_repeat_nothing() -> Resu
         } else {
             let pods = space.api::<Pod>();
             let all = pods.list(&ListParams::default().labels("varve.dev/job")).await?;
-            let running = all.items.iter().find(|pod| pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running"));
+            let running =
+                all.items.iter().find(|pod| pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running"));
             pods.delete(&running.context("a worker's pod")?.name_any(), &DeleteParams::default()).await?;
         }
     }
@@ -137,9 +140,13 @@ async fn of_five_gpu_pods_the_fifth_waits_and_says_why_and_all_let_go_when_done(
     let host = Host::new().await?;
     space.with_store().await?;
     space.apply(&object("Repo", "images", json!({}))).await?;
-    let changes: Vec<Value> = (0..5).map(|i| json!({ "put": { "path": format!("/f{i}"), "text": format!("file {i}\n") } })).collect();
+    let changes: Vec<Value> =
+        (0..5).map(|i| json!({ "put": { "path": format!("/f{i}"), "text": format!("file {i}\n") } })).collect();
     space.apply(&object("Commit", "five", json!({ "repo": "images", "changes": changes }))).await?;
-    let code = format!("until fetch {}/files/go >/dev/null 2>&1; do sleep 0.3; done; echo done >/pfs/out/$VARVE_DATUM_ID", host.url);
+    let code = format!(
+        "until fetch {}/files/go >/dev/null 2>&1; do sleep 0.3; done; echo done >/pfs/out/$VARVE_DATUM_ID",
+        host.url
+    );
     let spec = json!({
         "inputs": [{ "name": "images", "glob": "/*" }], "parallelism": 5,
         "container": { "image": busybox()?, "command": ["sh", "-c", code], "resources": { "limits": { "nvidia.com/gpu": 1 } } },
@@ -155,7 +162,9 @@ async fn of_five_gpu_pods_the_fifth_waits_and_says_why_and_all_let_go_when_done(
     let wanted = BTreeMap::from([("Pending".to_owned(), 1), ("Running".to_owned(), 4)]);
     until("four run, the fifth waits", PODS, async || Ok(phases().await? == wanted)).await?;
     let job = space.api::<Job>().list(&ListParams::default()).await?.items.first().context("a Job")?.name_any();
-    let explained = |job: &Job| job.status.as_ref().and_then(|s| s.explanation.as_deref()).is_some_and(|e| e.contains("nvidia.com/gpu"));
+    let explained = |job: &Job| {
+        job.status.as_ref().and_then(|s| s.explanation.as_deref()).is_some_and(|e| e.contains("nvidia.com/gpu"))
+    };
     space.wait::<Job>(&job, SOON, explained).await?;
 
     host.serve("go", "go");
@@ -176,7 +185,11 @@ async fn a_namespace_lost_comes_back_from_its_yaml_and_its_bucket() -> Result<()
     let yaml = [
         object("Repo", "images", json!({})),
         object("Commit", "first", json!({ "repo": "images", "changes": [{ "put": { "path": "/a", "text": "a\n" } }] })),
-        object("Commit", "second", json!({ "repo": "images", "changes": [{ "put": { "path": "/b", "text": "b\n" } }] })),
+        object(
+            "Commit",
+            "second",
+            json!({ "repo": "images", "changes": [{ "put": { "path": "/b", "text": "b\n" } }] }),
+        ),
         object(
             "Pipeline",
             "copy",
@@ -193,7 +206,9 @@ async fn a_namespace_lost_comes_back_from_its_yaml_and_its_bucket() -> Result<()
             space.ready::<Commit>(&object["metadata"]["name"].as_str().unwrap_or_default().to_owned(), SOON).await?;
         }
     }
-    let heads = |repo: &Repo| repo.status.as_ref().map(|s| (s.uid.clone(), s.store.clone(), s.branches.clone())).unwrap_or_default();
+    let heads = |repo: &Repo| {
+        repo.status.as_ref().map(|s| (s.uid.clone(), s.store.clone(), s.branches.clone())).unwrap_or_default()
+    };
     let both = |repo: &Repo| heads(repo).2.iter().any(|b| b.name == "main" && b.files == 2);
     let output = space.wait::<Repo>("copy", PODS, both).await?;
     let images: Repo = space.api().get("images").await?;
@@ -204,7 +219,8 @@ async fn a_namespace_lost_comes_back_from_its_yaml_and_its_bucket() -> Result<()
     let namespaces: Api<Namespace> = Api::all(space.client());
     namespaces.delete(&name, &DeleteParams::default()).await?;
     until("the namespace is gone", PODS, async || Ok(namespaces.get_opt(&name).await?.is_none())).await?;
-    let again: Namespace = serde_json::from_value(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } }))?;
+    let again: Namespace =
+        serde_json::from_value(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } }))?;
     namespaces.create(&kube::api::PostParams::default(), &again).await?;
 
     let mut config = config;

@@ -108,8 +108,12 @@ fn independent_id(files: &BTreeMap<String, String>) -> Result<String> {
         std::fs::create_dir_all(file.parent().context("a folder")?)?;
         std::fs::write(&file, text)?;
     }
-    let output =
-        Command::new("python3").env("PYTHONPATH", &packages).arg(root.join("docs/format/varve_ids.py")).arg("tree").arg(&scratch).output()?;
+    let output = Command::new("python3")
+        .env("PYTHONPATH", &packages)
+        .arg(root.join("docs/format/varve_ids.py"))
+        .arg("tree")
+        .arg(&scratch)
+        .output()?;
     std::fs::remove_dir_all(&scratch)?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let printed: Value = serde_json::from_slice(&output.stdout)?;
@@ -294,7 +298,11 @@ async fn kubectl_waits_scales_and_describes() -> Result<()> {
     space.kubectl(&["scale", "vpipe/edges", "--replicas=3"])?;
     assert!(space.kubectl(&["describe", "vjob", &name])?.contains("Succeeded"));
     let row = space.kubectl(&["get", "vjob", &name, "--no-headers"])?;
-    assert_eq!(row.split_whitespace().take(6).collect::<Vec<_>>(), [name.as_str(), "edges", "True", "Succeeded", "1", "0"], "{row}");
+    assert_eq!(
+        row.split_whitespace().take(6).collect::<Vec<_>>(),
+        [name.as_str(), "edges", "True", "Succeeded", "1", "0"],
+        "{row}"
+    );
     // Nothing of one Job's output is owed to a scale: the same datums, no run.
     host.forget();
     let again = change(&space, "again", &[put("/b", "b\n")]).await?;
@@ -333,7 +341,9 @@ async fn users_code_finds_no_credential() -> Result<()> {
     let report = space.files("look", "main").await?.remove("/report").context("a report")?;
     assert!(report.contains("VARVE_JOB="), "{report}");
     let secrets = [env("AWS_ACCESS_KEY_ID")?, env("AWS_SECRET_ACCESS_KEY")?, env("VARVE_S3_ENDPOINT")?];
-    for word in secrets.iter().map(String::as_str).chain(["serviceaccount", "eyJhbGci", "KUBERNETES_SERVICE", "/var/run/varve"]) {
+    for word in
+        secrets.iter().map(String::as_str).chain(["serviceaccount", "eyJhbGci", "KUBERNETES_SERVICE", "/var/run/varve"])
+    {
         assert!(!report.contains(word), "found {word} in\n{report}");
     }
     assert!(!report.contains("uid=0"), "{report}");

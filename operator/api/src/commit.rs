@@ -22,18 +22,72 @@ use crate::schema;
     category = "varve",
     doc = "A Commit changes a branch of a Repo, once: it puts, copies and deletes files, takes over an uploaded tree, or goes back to an earlier Commit. Applied again it changes nothing, and deleting it takes nothing back.",
     printcolumn(name = "Repo", type_ = "string", json_path = ".spec.repo", description = "The Repo that it changes."),
-    printcolumn(name = "Branch", type_ = "string", json_path = ".spec.branch", description = "The branch that it changes."),
-    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#, description = "True when the branch has it."),
-    printcolumn(name = "Status", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#, description = "Why it is ready, or why not."),
-    printcolumn(name = "Added", type_ = "integer", json_path = ".status.added", description = "Files that its parent did not have."),
-    printcolumn(name = "Changed", type_ = "integer", json_path = ".status.changed", description = "Files that its parent had otherwise."),
-    printcolumn(name = "Removed", type_ = "integer", json_path = ".status.removed", description = "Files that only its parent had."),
+    printcolumn(
+        name = "Branch",
+        type_ = "string",
+        json_path = ".spec.branch",
+        description = "The branch that it changes."
+    ),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#,
+        description = "True when the branch has it."
+    ),
+    printcolumn(
+        name = "Status",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#,
+        description = "Why it is ready, or why not."
+    ),
+    printcolumn(
+        name = "Added",
+        type_ = "integer",
+        json_path = ".status.added",
+        description = "Files that its parent did not have."
+    ),
+    printcolumn(
+        name = "Changed",
+        type_ = "integer",
+        json_path = ".status.changed",
+        description = "Files that its parent had otherwise."
+    ),
+    printcolumn(
+        name = "Removed",
+        type_ = "integer",
+        json_path = ".status.removed",
+        description = "Files that only its parent had."
+    ),
     printcolumn(name = "Files", type_ = "integer", json_path = ".status.files", description = "Files in all."),
     printcolumn(name = "Size", type_ = "string", json_path = ".status.size", description = "Their bytes together."),
-    printcolumn(name = "UID", type_ = "string", priority = 1, json_path = ".status.uid", description = "What the store, environment variables and other Commits call it."),
-    printcolumn(name = "By", type_ = "string", priority = 1, json_path = ".status.provenance.pipeline", description = "The Pipeline that made it."),
-    printcolumn(name = "Message", type_ = "string", priority = 1, json_path = ".spec.message", description = "What its author says of it."),
-    printcolumn(name = "Explanation", type_ = "string", priority = 1, json_path = ".status.explanation", description = "What is wrong, and what to do."),
+    printcolumn(
+        name = "UID",
+        type_ = "string",
+        priority = 1,
+        json_path = ".status.uid",
+        description = "What the store, environment variables and other Commits call it."
+    ),
+    printcolumn(
+        name = "By",
+        type_ = "string",
+        priority = 1,
+        json_path = ".status.provenance.pipeline",
+        description = "The Pipeline that made it."
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        priority = 1,
+        json_path = ".spec.message",
+        description = "What its author says of it."
+    ),
+    printcolumn(
+        name = "Explanation",
+        type_ = "string",
+        priority = 1,
+        json_path = ".status.explanation",
+        description = "What is wrong, and what to do."
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     selectable = ".spec.repo",
     selectable = ".spec.branch"

@@ -80,7 +80,10 @@ fn tidy(schema: &mut Value) {
         _ => {}
     }
     match map.get("type").and_then(Value::as_str) {
-        Some("string") if !["enum", "maxLength"].iter().any(|k| map.contains_key(*k)) && map.get("format") != Some(&json!("date-time")) => {
+        Some("string")
+            if !["enum", "maxLength"].iter().any(|k| map.contains_key(*k))
+                && map.get("format") != Some(&json!("date-time")) =>
+        {
             map.insert("maxLength".into(), MAX_LENGTH.into());
         }
         Some("array") => {

@@ -30,18 +30,81 @@ pub const MAX_DATUM_NAME: usize = 160;
     shortname = "vjob",
     category = "varve",
     doc = "A Job is one run of one Pipeline over fixed Commits of its inputs. It computes what was never computed before, and ends in one Commit of the Pipeline's output.",
-    printcolumn(name = "Pipeline", type_ = "string", json_path = ".spec.pipeline", description = "The Pipeline that it runs."),
-    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#, description = "True when it is done and its output committed."),
-    printcolumn(name = "Status", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#, description = "Why it is ready, or why not."),
-    printcolumn(name = "Datums", type_ = "integer", json_path = ".status.datums.total", description = "Datums in all."),
-    printcolumn(name = "Skipped", type_ = "integer", json_path = ".status.datums.skipped", description = "Datums whose result was there already."),
-    printcolumn(name = "Processed", type_ = "integer", json_path = ".status.datums.processed", description = "Datums computed by this Job."),
-    printcolumn(name = "Failed", type_ = "integer", json_path = ".status.datums.failed", description = "Datums that failed."),
-    printcolumn(name = "Shards", type_ = "integer", json_path = ".status.shards.active", description = "Pods at work."),
-    printcolumn(name = "Took", type_ = "string", json_path = ".status.took", description = "Time from its start to its end."),
-    printcolumn(name = "Run", type_ = "string", priority = 1, json_path = ".status.run", description = "The uid of the source Commit that set it off."),
-    printcolumn(name = "Output", type_ = "string", priority = 1, json_path = ".status.outputCommit", description = "The uid of the output Commit."),
-    printcolumn(name = "Explanation", type_ = "string", priority = 1, json_path = ".status.explanation", description = "What is wrong, and what to do."),
+    printcolumn(
+        name = "Pipeline",
+        type_ = "string",
+        json_path = ".spec.pipeline",
+        description = "The Pipeline that it runs."
+    ),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#,
+        description = "True when it is done and its output committed."
+    ),
+    printcolumn(
+        name = "Status",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#,
+        description = "Why it is ready, or why not."
+    ),
+    printcolumn(
+        name = "Datums",
+        type_ = "integer",
+        json_path = ".status.datums.total",
+        description = "Datums in all."
+    ),
+    printcolumn(
+        name = "Skipped",
+        type_ = "integer",
+        json_path = ".status.datums.skipped",
+        description = "Datums whose result was there already."
+    ),
+    printcolumn(
+        name = "Processed",
+        type_ = "integer",
+        json_path = ".status.datums.processed",
+        description = "Datums computed by this Job."
+    ),
+    printcolumn(
+        name = "Failed",
+        type_ = "integer",
+        json_path = ".status.datums.failed",
+        description = "Datums that failed."
+    ),
+    printcolumn(
+        name = "Shards",
+        type_ = "integer",
+        json_path = ".status.shards.active",
+        description = "Pods at work."
+    ),
+    printcolumn(
+        name = "Took",
+        type_ = "string",
+        json_path = ".status.took",
+        description = "Time from its start to its end."
+    ),
+    printcolumn(
+        name = "Run",
+        type_ = "string",
+        priority = 1,
+        json_path = ".status.run",
+        description = "The uid of the source Commit that set it off."
+    ),
+    printcolumn(
+        name = "Output",
+        type_ = "string",
+        priority = 1,
+        json_path = ".status.outputCommit",
+        description = "The uid of the output Commit."
+    ),
+    printcolumn(
+        name = "Explanation",
+        type_ = "string",
+        priority = 1,
+        json_path = ".status.explanation",
+        description = "What is wrong, and what to do."
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     selectable = ".spec.pipeline"
 )]

@@ -32,18 +32,71 @@ pub const DEFAULT_JOB_HISTORY_LIMIT: u32 = 20;
     shortname = "vpipe",
     category = "varve",
     doc = "A Pipeline runs a container over the files of its inputs whenever they change, and commits what it writes to an output Repo. What it has computed once it never computes again.",
-    scale(spec_replicas_path = ".spec.parallelism", status_replicas_path = ".status.replicas", label_selector_path = ".status.selector"),
-    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#, description = "True when the output is up to date with the inputs, or a Job is bringing it there."),
-    printcolumn(name = "Status", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#, description = "Why it is ready, or why not."),
+    scale(
+        spec_replicas_path = ".spec.parallelism",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#,
+        description = "True when the output is up to date with the inputs, or a Job is bringing it there."
+    ),
+    printcolumn(
+        name = "Status",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#,
+        description = "Why it is ready, or why not."
+    ),
     printcolumn(name = "Job", type_ = "string", json_path = ".status.lastJob.name", description = "The newest Job."),
-    printcolumn(name = "Result", type_ = "string", json_path = ".status.lastJob.result", description = "How that Job stands."),
-    printcolumn(name = "Datums", type_ = "integer", json_path = ".status.lastJob.datums", description = "Datums in that Job."),
+    printcolumn(
+        name = "Result",
+        type_ = "string",
+        json_path = ".status.lastJob.result",
+        description = "How that Job stands."
+    ),
+    printcolumn(
+        name = "Datums",
+        type_ = "integer",
+        json_path = ".status.lastJob.datums",
+        description = "Datums in that Job."
+    ),
     printcolumn(name = "Shards", type_ = "integer", json_path = ".status.replicas", description = "Pods at work."),
-    printcolumn(name = "Updated", type_ = "date", json_path = ".status.lastJob.time", description = "When that Job last changed its state."),
-    printcolumn(name = "Output", type_ = "string", priority = 1, json_path = ".status.output.repo", description = "The Repo that it writes to."),
-    printcolumn(name = "Image", type_ = "string", priority = 1, json_path = ".spec.container.image", description = "The image that it runs."),
-    printcolumn(name = "Parallelism", type_ = "integer", priority = 1, json_path = ".spec.parallelism", description = "Pods that may run at a time."),
-    printcolumn(name = "Explanation", type_ = "string", priority = 1, json_path = ".status.explanation", description = "What is wrong, and what to do."),
+    printcolumn(
+        name = "Updated",
+        type_ = "date",
+        json_path = ".status.lastJob.time",
+        description = "When that Job last changed its state."
+    ),
+    printcolumn(
+        name = "Output",
+        type_ = "string",
+        priority = 1,
+        json_path = ".status.output.repo",
+        description = "The Repo that it writes to."
+    ),
+    printcolumn(
+        name = "Image",
+        type_ = "string",
+        priority = 1,
+        json_path = ".spec.container.image",
+        description = "The image that it runs."
+    ),
+    printcolumn(
+        name = "Parallelism",
+        type_ = "integer",
+        priority = 1,
+        json_path = ".spec.parallelism",
+        description = "Pods that may run at a time."
+    ),
+    printcolumn(
+        name = "Explanation",
+        type_ = "string",
+        priority = 1,
+        json_path = ".status.explanation",
+        description = "What is wrong, and what to do."
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     selectable = ".spec.container.image"
 )]
@@ -372,12 +425,7 @@ fn default_limit() -> u64 {
 
 impl Default for DatumOptions {
     fn default() -> Self {
-        Self {
-            tries: DEFAULT_TRIES,
-            timeout_seconds: None,
-            accept_exit_codes: Vec::new(),
-            limit: DEFAULT_DATUM_LIMIT,
-        }
+        Self { tries: DEFAULT_TRIES, timeout_seconds: None, accept_exit_codes: Vec::new(), limit: DEFAULT_DATUM_LIMIT }
     }
 }
 

@@ -28,15 +28,63 @@ pub const DEFAULT_HISTORY_LIMIT: u32 = 100;
     shortname = "vrepo",
     category = "varve",
     doc = "A Repo is a named collection of files with branches, kept under version control in an object store. Commits fill it; Pipelines read it and write their results to one.",
-    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#, description = "True when the Repo can be read and written."),
-    printcolumn(name = "Status", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#, description = "Why it is ready, or why not."),
-    printcolumn(name = "Branch", type_ = "string", json_path = ".status.latest.branch", description = "The branch that was written last."),
-    printcolumn(name = "Files", type_ = "integer", json_path = ".status.latest.files", description = "Files at the head of that branch."),
-    printcolumn(name = "Size", type_ = "string", json_path = ".status.latest.size", description = "Their bytes together."),
-    printcolumn(name = "Updated", type_ = "date", json_path = ".status.latest.time", description = "When that branch was written last."),
-    printcolumn(name = "Commit", type_ = "string", priority = 1, json_path = ".status.latest.commit", description = "The uid of the Commit at the head of that branch."),
-    printcolumn(name = "Store", type_ = "string", priority = 1, json_path = ".spec.storeRef.name", description = "The Secret that names the object store."),
-    printcolumn(name = "Message", type_ = "string", priority = 1, json_path = r#".status.conditions[?(@.type=="Ready")].message"#, description = "The same in a sentence."),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#,
+        description = "True when the Repo can be read and written."
+    ),
+    printcolumn(
+        name = "Status",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#,
+        description = "Why it is ready, or why not."
+    ),
+    printcolumn(
+        name = "Branch",
+        type_ = "string",
+        json_path = ".status.latest.branch",
+        description = "The branch that was written last."
+    ),
+    printcolumn(
+        name = "Files",
+        type_ = "integer",
+        json_path = ".status.latest.files",
+        description = "Files at the head of that branch."
+    ),
+    printcolumn(
+        name = "Size",
+        type_ = "string",
+        json_path = ".status.latest.size",
+        description = "Their bytes together."
+    ),
+    printcolumn(
+        name = "Updated",
+        type_ = "date",
+        json_path = ".status.latest.time",
+        description = "When that branch was written last."
+    ),
+    printcolumn(
+        name = "Commit",
+        type_ = "string",
+        priority = 1,
+        json_path = ".status.latest.commit",
+        description = "The uid of the Commit at the head of that branch."
+    ),
+    printcolumn(
+        name = "Store",
+        type_ = "string",
+        priority = 1,
+        json_path = ".spec.storeRef.name",
+        description = "The Secret that names the object store."
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        priority = 1,
+        json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
+        description = "The same in a sentence."
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     selectable = ".spec.storeRef.name"
 )]

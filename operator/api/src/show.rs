@@ -15,7 +15,11 @@ pub fn size(bytes: u64) -> String {
         unit += 1;
     }
     let (whole, tenth) = (tenths / 10, tenths % 10);
-    if whole >= 10 || tenth == 0 { format!("{whole} {}", UNITS[unit]) } else { format!("{whole}.{tenth} {}", UNITS[unit]) }
+    if whole >= 10 || tenth == 0 {
+        format!("{whole} {}", UNITS[unit])
+    } else {
+        format!("{whole}.{tenth} {}", UNITS[unit])
+    }
 }
 
 /// A span as kubectl writes it: `0s`, `59s`, `2m5s`, `3h20m`, `4d2h`.
@@ -34,7 +38,8 @@ pub fn span(seconds: u64) -> String {
 
 /// Nanoseconds since 1970 as RFC 3339 in UTC with nine digits of a second, which [`nanoseconds`] reads back.
 pub fn time(nanoseconds: i64) -> String {
-    let at = Timestamp::from_nanosecond(i128::from(nanoseconds)).expect("every i64 of nanoseconds is a time that jiff knows");
+    let at = Timestamp::from_nanosecond(i128::from(nanoseconds))
+        .expect("every i64 of nanoseconds is a time that jiff knows");
     format!("{at:.9}")
 }
 

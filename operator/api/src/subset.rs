@@ -29,8 +29,7 @@ fn keep(schema: &mut Value, fields: &[&str]) {
     let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else { return };
     properties.retain(|name, _| kept(name));
     for (name, property) in properties {
-        let below: Vec<&str> =
-            fields.iter().filter_map(|f| f.strip_prefix(name.as_str())?.strip_prefix('.')).collect();
+        let below: Vec<&str> = fields.iter().filter_map(|f| f.strip_prefix(name.as_str())?.strip_prefix('.')).collect();
         if !below.is_empty() {
             keep(property, &below);
         }
@@ -66,11 +65,13 @@ pub(crate) fn env(generator: &mut SchemaGenerator) -> Schema {
     item["properties"]["value"]["maxLength"] = json!(32_768);
     item["properties"]["name"]["maxLength"] = json!(256);
     item["properties"]["name"]["x-kubernetes-validations"] = schema::rules(&[(
-        "!(self in ['PATH_INFO_VARVE']) && !self.startsWith('VARVE_') && !self.startsWith('PACH_') && !self.endsWith('_COMMIT')",
+        "!self.startsWith('VARVE_') && !self.startsWith('PACH_') && !self.endsWith('_COMMIT')",
         "env may not set VARVE_*, PACH_* or *_COMMIT, which Varve sets itself",
     )]);
-    item["x-kubernetes-validations"] =
-        schema::rules(&[("!(has(self.value) && has(self.valueFrom))", "an entry of env may have value or valueFrom, not both")]);
+    item["x-kubernetes-validations"] = schema::rules(&[(
+        "!(has(self.value) && has(self.valueFrom))",
+        "an entry of env may have value or valueFrom, not both",
+    )]);
     item["properties"]["valueFrom"]["x-kubernetes-validations"] = schema::rules(&[(
         "(has(self.configMapKeyRef) ? 1 : 0) + (has(self.secretKeyRef) ? 1 : 0) + (has(self.fieldRef) ? 1 : 0) == 1",
         "valueFrom must have exactly one of configMapKeyRef, secretKeyRef and fieldRef",
@@ -184,7 +185,10 @@ pub(crate) fn volumes(generator: &mut SchemaGenerator) -> Schema {
             "(has(self.configMap) ? 1 : 0) + (has(self.secret) ? 1 : 0) + (has(self.emptyDir) ? 1 : 0) + (has(self.persistentVolumeClaim) ? 1 : 0) == 1",
             "each entry of volumes must have exactly one of configMap, secret, emptyDir and persistentVolumeClaim",
         ),
-        ("!(self.name in ['varve', 'varve-store', 'varve-tmp'])", "the names varve, varve-store and varve-tmp are taken by Varve's own volumes"),
+        (
+            "!(self.name in ['varve', 'varve-store', 'varve-tmp'])",
+            "the names varve, varve-store and varve-tmp are taken by Varve's own volumes",
+        ),
     ]);
     map_list(item, 64, "name")
 }
