@@ -36,7 +36,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
 /// dead store soon. (The library's default goes on for three minutes.)
 const RETRIES: usize = 5;
 /// No further try begins after this.
-const RETRY_TIMEOUT: Duration = Duration::from_secs(60);
+const RETRY_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Which kinds of address are allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +53,8 @@ pub enum Schemes {
 pub fn connect(config: &BTreeMap<String, String>, schemes: Schemes) -> Result<(Arc<dyn ObjectStore>, Path)> {
     let text = config.get(URL).map(|text| text.trim()).filter(|text| !text.is_empty());
     let text = text.ok_or_else(|| wrong("key `url` is missing: it must be an address like `s3://bucket/prefix`"))?;
-    let url = Url::parse(text).map_err(|error| wrong(format!("`url` must be an address like `s3://bucket/prefix`: {error}")))?;
+    let url = Url::parse(text)
+        .map_err(|error| wrong(format!("`url` must be an address like `s3://bucket/prefix`: {error}")))?;
     if !url.username().is_empty() && !matches!(url.scheme(), "az" | "abfs" | "abfss") || url.password().is_some() {
         return Err(wrong("`url` may not hold credentials: they have keys of their own"));
     }
@@ -86,13 +87,15 @@ pub fn connect(config: &BTreeMap<String, String>, schemes: Schemes) -> Result<(A
             if let Some((key, _)) = options().next() {
                 return Err(unknown_key(key, url.scheme()));
             }
-            let folder = url.to_file_path().map_err(|()| wrong("`url` must be an absolute path like `file:///data`"))?;
+            let folder =
+                url.to_file_path().map_err(|()| wrong("`url` must be an absolute path like `file:///data`"))?;
             Ok((local(&folder)?, Path::default()))
         }
         (ObjectStoreScheme::Memory, Schemes::BucketsAndLocal) => Ok((memory(&url), prefix)),
-        (ObjectStoreScheme::Local | ObjectStoreScheme::Memory, Schemes::Buckets) => {
-            Err(wrong(format!("`{}://` is for one machine alone: `url` must begin with `s3://`, `gs://` or `az://`", url.scheme())))
-        }
+        (ObjectStoreScheme::Local | ObjectStoreScheme::Memory, Schemes::Buckets) => Err(wrong(format!(
+            "`{}://` is for one machine alone: `url` must begin with `s3://`, `gs://` or `az://`",
+            url.scheme()
+        ))),
         _ => Err(wrong(format!("`url` must begin with `s3://`, `gs://` or `az://`, not `{}://`", url.scheme()))),
     }
 }
@@ -100,7 +103,8 @@ pub fn connect(config: &BTreeMap<String, String>, schemes: Schemes) -> Result<(A
 /// A folder as a store, created if absent. Synced to the disk before a write counts as done.
 pub fn local(folder: &std::path::Path) -> Result<Arc<dyn ObjectStore>> {
     let folder: PathBuf = folder.to_owned();
-    std::fs::create_dir_all(&folder).map_err(|error| Error::io(format!("create folder {}", folder.display()), error))?;
+    std::fs::create_dir_all(&folder)
+        .map_err(|error| Error::io(format!("create folder {}", folder.display()), error))?;
     let local = LocalFileSystem::new_with_prefix(&folder)
         .map_err(|error| Error::backend(&format!("open folder {}", folder.display()), error))?;
     Ok(Arc::new(local.with_fsync(true)))
@@ -132,8 +136,7 @@ pub async fn probe(store: &Arc<dyn ObjectStore>, prefix: &Path) -> Result<()> {
 }
 
 fn client_options(certificates: Option<&str>) -> Result<ClientOptions> {
-    let mut client =
-        ClientOptions::new().with_connect_timeout(CONNECT_TIMEOUT).with_timeout(REQUEST_TIMEOUT);
+    let mut client = ClientOptions::new().with_connect_timeout(CONNECT_TIMEOUT).with_timeout(REQUEST_TIMEOUT);
     if let Some(pem) = certificates {
         let bundle = Certificate::from_pem_bundle(pem.as_bytes())
             .map_err(|error| wrong(format!("`ca.crt` must hold certificates in PEM: {error}")))?;

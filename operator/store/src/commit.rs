@@ -181,7 +181,11 @@ impl Store {
         let RecordAt { pack, offset, length } = *record;
         let end = offset.saturating_add(length);
         if length > MAX_RECORD_BYTES {
-            return Err(Error::TooLarge { what: format!("the record at {offset} of pack {pack}"), size: length, max: MAX_RECORD_BYTES });
+            return Err(Error::TooLarge {
+                what: format!("the record at {offset} of pack {pack}"),
+                size: length,
+                max: MAX_RECORD_BYTES,
+            });
         }
         let start = offset.saturating_sub(TAIL_BYTES).max(HEADER_BYTES as u64).min(offset);
         let tail = self.objects().get_range(&pack::key(Area::Meta, pack), start..end).await?;
@@ -213,7 +217,8 @@ fn count_frames(stored: &Bytes, pack: Uuid, offset: u64) -> Result<u32> {
     while !rest.is_empty() {
         let what = format!("the record at {offset} of pack {pack}");
         let head = FrameHead::parse(rest).map_err(Error::decode(what.clone()))?;
-        rest = rest.get(head.frame_bytes()..).ok_or_else(|| Error::corrupt(what, "its frames do not fit its length"))?;
+        rest =
+            rest.get(head.frame_bytes()..).ok_or_else(|| Error::corrupt(what, "its frames do not fit its length"))?;
         count += 1;
     }
     Ok(count)

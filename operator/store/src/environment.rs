@@ -11,7 +11,7 @@ pub trait Environment: Debug + Send + Sync + 'static {
     /// Nanoseconds since 1970, UTC.
     fn now_unix_ns(&self) -> i64;
 
-    /// A new UUIDv7: packs, repos and stores are named by these.
+    /// A new `UUIDv7`: packs, repos and stores are named by these.
     fn new_id(&self) -> Uuid;
 }
 

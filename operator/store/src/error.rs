@@ -247,7 +247,9 @@ impl Error {
             Self::Unreachable { .. } => "StoreUnreachable",
             Self::Backend { .. } => "StoreError",
             Self::ObjectMissing { .. } => "ObjectMissing",
-            Self::Corrupt { .. } | Self::Node { .. } | Self::Decode { .. } | Self::SealMismatch { .. } => "StoreCorrupt",
+            Self::Corrupt { .. } | Self::Node { .. } | Self::Decode { .. } | Self::SealMismatch { .. } => {
+                "StoreCorrupt"
+            }
             Self::Erased { .. } => "ContentErased",
             Self::Outside { .. } => "ContentOutside",
             Self::Name(_) | Self::PathTooLong { .. } => "InvalidPath",

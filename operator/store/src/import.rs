@@ -141,7 +141,9 @@ fn read_directory(folder: &Path) -> Result<Vec<Found>> {
         let entry = entry.map_err(|error| Error::io(doing(), error))?;
         let path = entry.path();
         let refuse = |why: String| Error::Import { path: escape(path.as_os_str().as_bytes()), why };
-        let name = varve_format::name::check_name(entry.file_name().as_bytes()).map_err(|error| refuse(error.to_string()))?.to_owned();
+        let name = varve_format::name::check_name(entry.file_name().as_bytes())
+            .map_err(|error| refuse(error.to_string()))?
+            .to_owned();
         let metadata = entry.metadata().map_err(|error| Error::io(doing(), error))?;
         let file_type = metadata.file_type();
         let kind = if file_type.is_dir() {

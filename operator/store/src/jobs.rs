@@ -118,7 +118,11 @@ impl Store {
     }
 
     /// These records of results, in the order asked for.
-    pub fn read_results(&self, job: Uuid, keys: Vec<ResultKey>) -> BoxStream<'static, Result<(ResultKey, ShardResults)>> {
+    pub fn read_results(
+        &self,
+        job: Uuid,
+        keys: Vec<ResultKey>,
+    ) -> BoxStream<'static, Result<(ResultKey, ShardResults)>> {
         let store = self.clone();
         futures::stream::iter(keys)
             .map(move |key| {

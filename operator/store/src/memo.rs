@@ -53,7 +53,8 @@ impl Session {
                 let first = block.entries[0].hash.clone();
                 let content = self.write_record(block.encode_to_vec()).await?;
                 // The location stays out of the value, and so out of its hash.
-                let block_ref = varve_format::records::ContentRef { id: content.id.to_vec(), size: content.size, at: Vec::new() };
+                let block_ref =
+                    varve_format::records::ContentRef { id: content.id.to_vec(), size: content.size, at: Vec::new() };
                 blocks.push(MemoBlockRef { first, block: Some(block_ref) });
                 refs.push(content.at);
                 block = MemoBlock::default();

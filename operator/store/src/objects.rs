@@ -74,7 +74,13 @@ impl Objects {
             error => error,
         })?;
         if bytes.len() as u64 != range.end - range.start {
-            let why = format!("{} bytes at {}..{}, asked for {}", bytes.len(), range.start, range.end, range.end - range.start);
+            let why = format!(
+                "{} bytes at {}..{}, asked for {}",
+                bytes.len(),
+                range.start,
+                range.end,
+                range.end - range.start
+            );
             return Err(Error::corrupt(format!("object {key}"), why));
         }
         Ok(bytes)

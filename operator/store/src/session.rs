@@ -24,6 +24,18 @@ const REMEMBERED_CONTENTS: usize = 1 << 16;
 /// Up to this many bytes are compressed on the caller's thread; more would hold up its other tasks.
 const COMPRESS_IN_PLACE: usize = 64 << 10;
 
+/// A chunk ready to be appended.
+pub(crate) struct Prepared {
+    hash: Hash,
+    payloads: Vec<Payload>,
+}
+
+impl Prepared {
+    pub(crate) fn hash(&self) -> Hash {
+        self.hash
+    }
+}
+
 /// A writer. Cheap to clone; clones share packs and memory of what is written.
 #[derive(Debug, Clone)]
 pub struct Session {
@@ -74,10 +86,21 @@ impl Session {
 
     /// Writes a chunk of content, unless this session did already.
     pub(crate) async fn append_chunk(&self, hash: Hash, plain: Bytes) -> Result<PackLocation> {
+        self.append_prepared(Prepared { hash, payloads: compress_off_thread(plain).await }).await
+    }
+
+    /// Does the work that a chunk needs before it gets its place; several at once, while they are appended in order.
+    pub(crate) async fn prepare_chunk(&self, plain: Bytes) -> Prepared {
+        let hash = Hash::of_content(&plain);
+        Prepared { hash, payloads: compress_off_thread(plain).await }
+    }
+
+    /// Gives a chunk its place: that of the same chunk, if this session wrote it already.
+    pub(crate) async fn append_prepared(&self, chunk: Prepared) -> Result<PackLocation> {
+        let Prepared { hash, payloads } = chunk;
         if let Some(known) = self.known_chunk(&hash) {
             return Ok(known);
         }
-        let payloads = compress_off_thread(plain).await;
         let at = self.append_to(Area::Data, Chunk { payloads, hashes: vec![hash], pending: None }).await?;
         remember(&self.inner.chunks, hash, at, REMEMBERED_CHUNKS);
         Ok(at)

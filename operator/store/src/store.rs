@@ -201,18 +201,21 @@ impl Store {
 
 async fn find_or_make_id(objects: &Objects, environment: &dyn Environment) -> Result<Uuid> {
     let key = keys::store();
-    let bytes = match objects.find(&key).await? {
-        Some(bytes) => bytes,
-        None => {
-            let made = to_json(&StoreFile { id: environment.new_id(), format: FORMAT });
-            match objects.create(&key, made.clone()).await? {
-                Created::Ours => made,
-                Created::Stands(bytes) => bytes,
-            }
+    let bytes = if let Some(bytes) = objects.find(&key).await? {
+        bytes
+    } else {
+        let made = to_json(&StoreFile { id: environment.new_id(), format: FORMAT });
+        match objects.create(&key, made.clone()).await? {
+            Created::Ours => made,
+            Created::Stands(bytes) => bytes,
         }
     };
     let file: StoreFile = from_json(&bytes, "store.json")?;
-    if file.format == FORMAT { Ok(file.id) } else { Err(Error::FeatureUnknown { feature: format!("format {}", file.format) }) }
+    if file.format == FORMAT {
+        Ok(file.id)
+    } else {
+        Err(Error::FeatureUnknown { feature: format!("format {}", file.format) })
+    }
 }
 
 pub(crate) fn to_json(value: &impl Serialize) -> Bytes {

@@ -138,7 +138,15 @@ impl Session {
             Base::Old | Base::Empty => NodeRef::empty(&MapKind::TREE),
         };
         let (replaces_directory, replaces_file) = (false, false);
-        let root = Work { path: RepoPath::ROOT, parent: 0, base, replaces_directory, replaces_file, names: root.names, edits: Vec::new() };
+        let root = Work {
+            path: RepoPath::ROOT,
+            parent: 0,
+            base,
+            replaces_directory,
+            replaces_file,
+            names: root.names,
+            edits: Vec::new(),
+        };
         let depths = self.find_bases(&batch, root).await?;
         self.apply(depths).await
     }
@@ -158,8 +166,7 @@ impl Session {
             let finds: Vec<_> = children
                 .map(|(parent, above, name, index)| self.find_base(parent, above, name, &batch.0[index]))
                 .collect();
-            let below: Vec<Work> =
-                futures::stream::iter(finds).buffered(DIRECTORIES_IN_FLIGHT).try_collect().await?;
+            let below: Vec<Work> = futures::stream::iter(finds).buffered(DIRECTORIES_IN_FLIGHT).try_collect().await?;
             if below.is_empty() {
                 return Ok(depths);
             }

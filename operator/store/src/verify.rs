@@ -88,7 +88,8 @@ impl Store {
         let mut names = path.names().peekable();
         while let Some(name) = names.next() {
             let (file, folder) = (name.as_bytes(), format!("{name}/"));
-            let as_file = self.find_slot(&MapKind::TREE, &directory, file).await.map_err(|error| refused(path, error))?;
+            let as_file =
+                self.find_slot(&MapKind::TREE, &directory, file).await.map_err(|error| refused(path, error))?;
             let as_folder = self.find_slot(&MapKind::TREE, &directory, folder.as_bytes()).await;
             let as_folder = as_folder.map_err(|error| refused(path, error))?;
             match (as_file, as_folder) {

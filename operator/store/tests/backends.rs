@@ -14,7 +14,8 @@ fn config(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 
 /// The configuration of the bucket that the environment names, if it is one of S3's kind.
 fn bucket() -> Option<BTreeMap<String, String>> {
-    let option = |(key, value): (String, String)| Some((key.strip_prefix("VARVE_TEST_STORE_")?.to_ascii_lowercase(), value));
+    let option =
+        |(key, value): (String, String)| Some((key.strip_prefix("VARVE_TEST_STORE_")?.to_ascii_lowercase(), value));
     let config: BTreeMap<String, String> = std::env::vars().filter_map(option).collect();
     config.get("url").is_some_and(|url| url.starts_with("s3://")).then_some(config)
 }
@@ -27,7 +28,8 @@ async fn opening(config: &BTreeMap<String, String>) -> varve_store::Result<Store
 #[tokio::test]
 async fn an_address_where_nobody_listens_is_unreachable() {
     // Bound and dropped: nobody else has it now.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("loopback").port();
+    let port =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("loopback").port();
     let config = config(&[
         ("url", "s3://bucket/prefix"),
         ("endpoint", &format!("http://127.0.0.1:{port}")),

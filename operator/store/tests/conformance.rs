@@ -292,8 +292,7 @@ async fn a_folder_imported_and_checked_out_is_the_same_folder(place: Place) -> R
 
 async fn a_tree_is_found_listed_and_walked_in_the_order_of_paths(place: Place) -> Result<()> {
     let session = place.open().await.session();
-    let files: [(&str, &[u8]); 5] =
-        [("a.txt", b"1"), ("a/b", b"2"), ("a/c/d", b"3"), ("a0", b"4"), ("z", b"5")];
+    let files: [(&str, &[u8]); 5] = [("a.txt", b"1"), ("a/b", b"2"), ("a/c/d", b"3"), ("a0", b"4"), ("z", b"5")];
     let root = tree(&session, &files).await?;
     ensure!(root.id == expected(&files) && (root.files, root.bytes) == (5, 5));
     session.flush().await?;
@@ -319,16 +318,29 @@ async fn a_tree_is_found_listed_and_walked_in_the_order_of_paths(place: Place) -
 async fn a_diff_stops_at_its_depth(place: Place) -> Result<()> {
     let store = place.open().await;
     let session = store.session();
-    let before = tree(&session, &[("kept/x", b"1"), ("changed/x/1", b"1"), ("changed/y/1", b"1"), ("gone", b"1")]).await?;
-    let after = tree(&session, &[("kept/x", b"1"), ("changed/x/1", b"2"), ("changed/y/1", b"1"), ("new/a", b"1")]).await?;
+    let before =
+        tree(&session, &[("kept/x", b"1"), ("changed/x/1", b"1"), ("changed/y/1", b"1"), ("gone", b"1")]).await?;
+    let after =
+        tree(&session, &[("kept/x", b"1"), ("changed/x/1", b"2"), ("changed/y/1", b"1"), ("new/a", b"1")]).await?;
     let paths = |depth| {
         let changes = store.diff(Some(&before), Some(&after), depth);
-        changes.map_ok(|change| (change.path.as_str().to_owned(), change.before.is_some(), change.after.is_some())).try_collect::<Vec<_>>()
+        changes
+            .map_ok(|change| (change.path.as_str().to_owned(), change.before.is_some(), change.after.is_some()))
+            .try_collect::<Vec<_>>()
     };
     let row = |path: &str, before, after| (path.to_owned(), before, after);
-    ensure!(paths(Depth::Full).await? == [row("changed/x/1", true, true), row("gone", true, false), row("new/a", false, true)]);
-    ensure!(paths(Depth::Components(1)).await? == [row("changed", true, true), row("gone", true, false), row("new", false, true)]);
-    ensure!(paths(Depth::Components(2)).await? == [row("changed/x", true, true), row("gone", true, false), row("new/a", false, true)]);
+    ensure!(
+        paths(Depth::Full).await?
+            == [row("changed/x/1", true, true), row("gone", true, false), row("new/a", false, true)]
+    );
+    ensure!(
+        paths(Depth::Components(1)).await?
+            == [row("changed", true, true), row("gone", true, false), row("new", false, true)]
+    );
+    ensure!(
+        paths(Depth::Components(2)).await?
+            == [row("changed/x", true, true), row("gone", true, false), row("new/a", false, true)]
+    );
     ensure!(paths(Depth::Components(0)).await? == [row("", true, true)]);
     let from_nothing: Vec<_> = store.diff(None, Some(&after), Depth::Full).try_collect().await?;
     ensure!(from_nothing.len() == 4);
@@ -432,7 +444,11 @@ async fn a_reflog_is_read_back_in_order_and_from_any_sequence(place: Place) -> R
 async fn a_keeper_reads_its_shard_of_a_plan_and_records_results_once(place: Place) -> Result<()> {
     let store = place.open().await;
     let job = Uuid::from_u128(0x4444);
-    let datum = |key: &str| PlanDatum { key: key.as_bytes().to_vec(), hash: Hash::of_content(key.as_bytes()).to_vec(), ..PlanDatum::default() };
+    let datum = |key: &str| PlanDatum {
+        key: key.as_bytes().to_vec(),
+        hash: Hash::of_content(key.as_bytes()).to_vec(),
+        ..PlanDatum::default()
+    };
     let shards = [PlanShard { datums: vec![datum("a"), datum("b")] }, PlanShard { datums: vec![datum("c")] }];
     let header = Plan {
         job_uid: job.as_bytes().to_vec(),
@@ -554,7 +570,8 @@ async fn a_value_larger_than_a_row_is_kept_beside_its_map(place: Place) -> Resul
     let store: Store = place.open().await;
     let scanned: Vec<(Bytes, Value)> = store.map_scan(&map, &MapKind::DATUMS, None).try_collect().await?;
     ensure!(scanned == values);
-    let from: Vec<(Bytes, Value)> = store.map_scan(&map, &MapKind::DATUMS, Some("key-000002".into())).try_collect().await?;
+    let from: Vec<(Bytes, Value)> =
+        store.map_scan(&map, &MapKind::DATUMS, Some("key-000002".into())).try_collect().await?;
     ensure!(from == values[2..]);
     Ok(())
 }

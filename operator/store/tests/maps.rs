@@ -199,10 +199,8 @@ fn apply(files: &mut Files, edit: &Edit) {
         Edit::Delete(at) => clear(files, &path(at)),
         Edit::Copy(from, to) => {
             let (from, to) = (path(from), path(to));
-            let below: Vec<(RepoPath, u8)> = files
-                .iter()
-                .filter_map(|(path, content)| Some((path.strip_prefix(&from)?, *content)))
-                .collect();
+            let below: Vec<(RepoPath, u8)> =
+                files.iter().filter_map(|(path, content)| Some((path.strip_prefix(&from)?, *content))).collect();
             clear(files, &to);
             if !below.is_empty() {
                 unfile_parents(files, &to);
@@ -361,7 +359,8 @@ fn a_tree_may_be_as_deep_as_a_path_is_long() {
         let content = session.write_bytes(&b"down here"[..]).await.expect("a content");
         let put = TreeEdit::Put(Entry::file(content));
         let empty = NodeRef::empty(&MapKind::TREE);
-        let root = session.edit_tree(&empty, vec![(path(&deepest), put.clone())]).await.expect("4,095 bytes are allowed");
+        let root =
+            session.edit_tree(&empty, vec![(path(&deepest), put.clone())]).await.expect("4,095 bytes are allowed");
         let store: &Store = session.store();
         let walked: Vec<(RepoPath, Entry)> = store.walk(&root).try_collect().await.expect("a walk");
         assert_eq!(walked[0].0.as_str(), deepest);

@@ -48,8 +48,8 @@ async fn cost(count: u32) -> (Requests, Requests, Requests) {
 
     let session = store.session();
     let content = session.write_bytes(support::noise(1, 5_000)).await.expect("a content");
-    let changed = RepoPath::parse("d03/file-0000003").expect("a path");
-    let edits = vec![(changed, TreeEdit::Put(Entry::file(content)))];
+    let path = RepoPath::parse("d03/file-0000003").expect("a path");
+    let edits = vec![(path, TreeEdit::Put(Entry::file(content)))];
     let root = session.edit_tree(&parent.tree(), edits).await.expect("an edit");
     let second = commit(&session, 2, &root).await;
     session.flush().await.expect("a flush");

@@ -50,7 +50,11 @@ pub(crate) fn encode(size: u64, chunks: &[IndexChunk], outboard: &[u8]) -> Resul
     out.extend_from_slice(&u32::try_from(outboard.len()).map_err(too_large)?.to_le_bytes());
     out.extend_from_slice(outboard);
     if out.len() as u64 > MAX_INDEX_BYTES {
-        return Err(Error::TooLarge { what: "the index of a content".to_owned(), size: out.len() as u64, max: MAX_INDEX_BYTES });
+        return Err(Error::TooLarge {
+            what: "the index of a content".to_owned(),
+            size: out.len() as u64,
+            max: MAX_INDEX_BYTES,
+        });
     }
     Ok(out.into())
 }

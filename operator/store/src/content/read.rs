@@ -109,15 +109,20 @@ impl Store {
         index.map_err(|error: Arc<Error>| error.as_ref().clone())
     }
 
-    fn read_indexed(self, content: ContentRef, at: PackLocation, range: Range<u64>) -> BoxStream<'static, Result<Bytes>> {
+    fn read_indexed(
+        self,
+        content: ContentRef,
+        at: PackLocation,
+        range: Range<u64>,
+    ) -> BoxStream<'static, Result<Bytes>> {
         try_stream! {
             let index = self.read_index(&content, &at).await?;
             // Verification goes by whole groups.
             let first_group = range.start / GROUP_BYTES;
             let aligned = first_group * GROUP_BYTES..range.end.next_multiple_of(GROUP_BYTES).min(content.size);
             let store = self.clone();
-            let fetches = runs(&index.chunks[index.touched(&aligned)]);
-            let mut fetched = futures::stream::iter(fetches)
+            let wanted = runs(&index.chunks[index.touched(&aligned)]);
+            let mut fetched = futures::stream::iter(wanted)
                 .map(move |run| {
                     let store = store.clone();
                     async move { store.read_run(run).await }

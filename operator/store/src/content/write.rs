@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
 use futures::stream::FuturesOrdered;
-use futures::{StreamExt, TryStreamExt};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use varve_format::{Hash, Location};
 
@@ -29,7 +29,11 @@ impl Session {
     /// Writes bytes as one content.
     pub async fn write_bytes(&self, bytes: impl Into<Bytes>) -> Result<ContentRef> {
         let bytes = bytes.into();
-        if bytes.len() <= WHOLE_BYTES { self.write_whole(bytes).await } else { self.write_content(bytes.as_ref()).await }
+        if bytes.len() <= WHOLE_BYTES {
+            self.write_whole(bytes).await
+        } else {
+            self.write_content(bytes.as_ref()).await
+        }
     }
 
     /// Writes a file of the local disk as one content.
@@ -63,32 +67,27 @@ impl Session {
         let mut chunker = Chunker::new();
         let mut hashing = Hashing::new();
         let mut chunks: Vec<IndexChunk> = Vec::new();
-        let mut appending = FuturesOrdered::new();
+        let mut preparing = FuturesOrdered::new();
         let mut start = 0;
         loop {
             source.fill(chunker.wanted()).await?;
-            if source.buffer.is_empty() {
-                break;
+            if !source.buffer.is_empty() {
+                let length = chunker.cut(&source.buffer);
+                // A copy, so that a chunk that waits does not hold on to the whole buffer.
+                let bytes = Bytes::copy_from_slice(&source.buffer.split_to(length));
+                hashing.update(&bytes);
+                // Hashing holds the thread for about a millisecond; others get their turn between chunks.
+                tokio::task::yield_now().await;
+                preparing.push_back(async move { (length, self.prepare_chunk(bytes).await) });
+                if preparing.len() < CHUNKS_IN_FLIGHT {
+                    continue;
+                }
             }
-            let length = chunker.cut(&source.buffer);
-            // A copy, so that a chunk that waits does not hold on to the whole buffer.
-            let bytes = Bytes::copy_from_slice(&source.buffer.split_to(length));
-            // Hashing takes about 0.3 ms per MiB twice over; other tasks get their turn between chunks.
-            hashing.update(&bytes);
-            tokio::task::consume_budget().await;
-            let plain = u32::try_from(length).unwrap_or(u32::MAX);
-            appending.push_back(async move {
-                let hash = Hash::of_content(&bytes);
-                let at = self.append_chunk(hash, bytes).await?;
-                Ok::<_, Error>(IndexChunk { start, plain, hash, at })
-            });
+            // Appended in order, so that neighbours in the content are neighbours in the pack, and are read together.
+            let Some((length, prepared)) = preparing.next().await else { break };
+            let (hash, at) = (prepared.hash(), self.append_prepared(prepared).await?);
+            chunks.push(IndexChunk { start, plain: u32::try_from(length).unwrap_or(u32::MAX), hash, at });
             start += length as u64;
-            if appending.len() >= CHUNKS_IN_FLIGHT {
-                chunks.extend(appending.next().await.transpose()?);
-            }
-        }
-        while let Some(chunk) = appending.try_next().await? {
-            chunks.push(chunk);
         }
         let hashed = hashing.finish();
         if let Some(known) = self.known_content(&hashed.id) {

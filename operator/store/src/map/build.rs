@@ -134,7 +134,9 @@ impl Session {
 
     /// Writes the root of a map. The small root of a directory is not written: its reference holds it.
     pub(crate) async fn write_root(&self, kind: &MapKind, level: u8, slots: Vec<Slot>) -> Result<NodeRef> {
-        if level == 0 && let Some(at) = embedded(kind, &slots) {
+        if level == 0
+            && let Some(at) = embedded(kind, &slots)
+        {
             let node = node_to_write(kind, level, slots)?;
             return Ok(NodeRef { id: node.id, files: node.totals.files, bytes: node.totals.bytes, at });
         }

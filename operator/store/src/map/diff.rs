@@ -75,9 +75,9 @@ impl Side {
     }
 
     /// Puts what a node holds at the front.
-    fn spread(&mut self, node: &Arc<Node>, is_root: bool, is_last: bool, after: Option<Bytes>) -> Result<()> {
+    fn spread(&mut self, node: &Arc<Node>, is_root: bool, is_last: bool, after: Option<&Bytes>) -> Result<()> {
         if let Some(inspect) = &self.inspect {
-            inspect.node(node, is_root, is_last, after.as_ref())?;
+            inspect.node(node, is_root, is_last, after)?;
         }
         for index in (0..node.slots.len()).rev() {
             let item = if node.level == 0 {
@@ -88,7 +88,7 @@ impl Side {
                     parent: node.clone(),
                     index,
                     is_last: is_last && index + 1 == node.slots.len(),
-                    after: before.or_else(|| after.clone()),
+                    after: before.or_else(|| after.cloned()),
                     is_fetched: false,
                 }
             };
@@ -101,7 +101,7 @@ impl Side {
     async fn open_front(&mut self) -> Result<()> {
         let Some(Item::Node { parent, index, is_last, after, .. }) = self.items.pop_front() else { return Ok(()) };
         let node = self.store.load_child(&parent, &parent.slots[index]).await?;
-        self.spread(&node, false, is_last, after)
+        self.spread(&node, false, is_last, after.as_ref())
     }
 
     fn front_is_unfetched(&self) -> bool {
@@ -110,11 +110,15 @@ impl Side {
 
     fn ids_ahead(&self) -> HashSet<Hash> {
         let ahead = self.items.iter().take(4 * WINDOW);
-        ahead.filter_map(|item| if let Item::Node { parent, index, .. } = item { Some(parent.slots[*index].row.id) } else { None }).collect()
+        ahead
+            .filter_map(|item| {
+                if let Item::Node { parent, index, .. } = item { Some(parent.slots[*index].row.id) } else { None }
+            })
+            .collect()
     }
 
     /// The nodes of the window that the other side does not show; they count as fetched from now on.
-    fn to_fetch(&mut self, others: &HashSet<Hash>) -> Vec<(Arc<Node>, usize)> {
+    fn take_unfetched(&mut self, others: &HashSet<Hash>) -> Vec<(Arc<Node>, usize)> {
         let mut wanted = Vec::new();
         for item in self.items.iter_mut().take(WINDOW) {
             if let Item::Node { parent, index, is_fetched, .. } = item
@@ -160,10 +164,18 @@ fn step(left: Option<&Item>, right: Option<&Item>) -> Step {
             }
         }
         (Some(Item::Slot(slot)), Some(Item::Node { after, .. })) => {
-            if may_hold(after, &slot.row.key) { Step::OpenRight } else { Step::Left }
+            if may_hold(after, &slot.row.key) {
+                Step::OpenRight
+            } else {
+                Step::Left
+            }
         }
         (Some(Item::Node { after, .. }), Some(Item::Slot(slot))) => {
-            if may_hold(after, &slot.row.key) { Step::OpenLeft } else { Step::Right }
+            if may_hold(after, &slot.row.key) {
+                Step::OpenLeft
+            } else {
+                Step::Right
+            }
         }
         (Some(Item::Slot(a)), Some(Item::Slot(b))) => match a.row.key.cmp(&b.row.key) {
             Ordering::Less => Step::Left,
@@ -338,8 +350,8 @@ fn directory(entry: Entry) -> Option<NodeRef> {
 /// Fetches the nodes ahead that only one side has.
 async fn fetch_ahead(store: &Store, left: &mut Side, right: &mut Side) -> Result<()> {
     let (ids_left, ids_right) = (left.ids_ahead(), right.ids_ahead());
-    let mut wanted = left.to_fetch(&ids_right);
-    wanted.extend(right.to_fetch(&ids_left));
+    let mut wanted = left.take_unfetched(&ids_right);
+    wanted.extend(right.take_unfetched(&ids_left));
     futures::stream::iter(wanted)
         .map(|(parent, index)| async move { store.load_child(&parent, &parent.slots[index]).await.map(|_| ()) })
         .buffer_unordered(LOADS_IN_FLIGHT)

@@ -70,7 +70,8 @@ impl Store {
     pub(crate) async fn prefetch(&self, kind: &MapKind, root: &NodeRef, keys: &[&[u8]], last: u8) -> Result<()> {
         let mut parents = vec![(self.load_root(kind, root).await?, 0..keys.len())];
         while parents.first().is_some_and(|(node, _)| node.level > last) {
-            let wanted: Vec<_> = parents.iter().flat_map(|(parent, range)| routes(parent, keys, range.clone())).collect();
+            let wanted: Vec<_> =
+                parents.iter().flat_map(|(parent, range)| routes(parent, keys, range.clone())).collect();
             let loads = futures::stream::iter(wanted).map(|(parent, index, range)| async move {
                 Ok::<_, Error>((self.load_child(&parent, &parent.slots[index]).await?, range))
             });
@@ -89,7 +90,8 @@ fn routes(parent: &Arc<Node>, keys: &[&[u8]], range: Range<usize>) -> Vec<(Arc<N
         let index = parent.position(keys[start]).min(parent.slots.len() - 1);
         let is_last = index + 1 == parent.slots.len();
         let last_key = &parent.slots[index].row.key;
-        let count = if is_last { range.end - start } else { keys[start..range.end].partition_point(|key| *key <= last_key) };
+        let count =
+            if is_last { range.end - start } else { keys[start..range.end].partition_point(|key| *key <= last_key) };
         routes.push((parent.clone(), index, start..start + count));
         start += count;
     }

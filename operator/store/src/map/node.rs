@@ -209,7 +209,8 @@ struct Columns<'a> {
 impl<'a> Columns<'a> {
     fn take(&mut self, length: usize) -> Result<&'a [u8], TreeFault> {
         let taken = self.at.checked_add(length).and_then(|end| self.bytes.get(self.at..end));
-        let taken = taken.ok_or_else(|| TreeFault::Unreadable(format!("it is cut short at byte {}", self.bytes.len())))?;
+        let taken =
+            taken.ok_or_else(|| TreeFault::Unreadable(format!("it is cut short at byte {}", self.bytes.len())))?;
         self.at += length;
         Ok(taken)
     }

@@ -103,18 +103,23 @@ impl Store {
     }
 
     /// The entries of a map from a key on, in key order.
-    pub(crate) fn scan_slots(&self, kind: MapKind, root: NodeRef, from: Option<Bytes>) -> BoxStream<'static, Result<Slot>> {
+    pub(crate) fn scan_slots(
+        &self,
+        kind: MapKind,
+        root: NodeRef,
+        from: Option<Bytes>,
+    ) -> BoxStream<'static, Result<Slot>> {
         let store = self.clone();
         try_stream! {
             let node = store.load_root(&kind, &root).await?;
-            for await slot in store.clone().scan_node(node, from) {
+            for await slot in store.clone().scan_node(&node, from) {
                 yield slot?;
             }
         }
         .boxed()
     }
 
-    fn scan_node(self, node: Arc<Node>, from: Option<Bytes>) -> BoxStream<'static, Result<Slot>> {
+    fn scan_node(self, node: &Arc<Node>, from: Option<Bytes>) -> BoxStream<'static, Result<Slot>> {
         let start = from.as_ref().map_or(0, |key| node.position(key));
         if node.level == 0 {
             let slots: Vec<Slot> = node.slots[start.min(node.slots.len())..].to_vec();
@@ -132,7 +137,7 @@ impl Store {
             // Only the first child may hold keys before `from`.
             let mut from = from;
             for await child in children {
-                for await slot in self.clone().scan_node(child?, from.take()) {
+                for await slot in self.clone().scan_node(&child?, from.take()) {
                     yield slot?;
                 }
             }

@@ -73,12 +73,7 @@ impl Store {
 
 impl Session {
     /// Puts and removes keys of a map; of one key the last edit wins. Returns the map's new root.
-    pub async fn edit_map(
-        &self,
-        kind: &MapKind,
-        map: &NodeRef,
-        edits: Vec<(Bytes, Option<Value>)>,
-    ) -> Result<NodeRef> {
+    pub async fn edit_map(&self, kind: &MapKind, map: &NodeRef, edits: Vec<(Bytes, Option<Value>)>) -> Result<NodeRef> {
         let last: BTreeMap<Bytes, Option<Value>> = edits.into_iter().collect();
         let edits = futures::stream::iter(last).then(|(key, value)| async move {
             let put = match value {

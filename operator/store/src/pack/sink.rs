@@ -16,9 +16,9 @@ use varve_format::{Area, Form, Hash, PackLocation};
 use crate::environment::Environment;
 use crate::error::{Error, Result};
 use crate::objects::Objects;
+use crate::pack;
 use crate::pack::frames::Payload;
 use crate::pack::pending::Pending;
-use crate::pack;
 
 /// A data pack is closed after the chunk that reaches this.
 const DATA_PACK_BYTES: u64 = 64 << 20;
@@ -64,7 +64,8 @@ impl Sink {
     pub(crate) fn start(area: Area, objects: Objects, environment: Arc<dyn Environment>, pending: Pending) -> Self {
         let (commands, queue) = mpsc::channel(QUEUE);
         let permits = Arc::new(Semaphore::new(PARTS_IN_FLIGHT));
-        let writer = Writer { area, objects, environment, pending, permits, open: None, closing: JoinSet::new(), failed: None };
+        let writer =
+            Writer { area, objects, environment, pending, permits, open: None, closing: JoinSet::new(), failed: None };
         Self { commands, task: tokio::spawn(writer.run(queue)) }
     }
 
@@ -283,7 +284,11 @@ async fn complete(mut pack: OpenPack, objects: &Objects) -> Result<()> {
     let rest = pack.buffer.freeze();
     let Some(mut parts) = pack.parts.take() else { return objects.put(&pack.key, rest).await };
     let uploaded = async {
-        parts.upload.put_part(rest.into()).await.map_err(|error| Error::backend(&format!("write {}", pack.key), error))?;
+        parts
+            .upload
+            .put_part(rest.into())
+            .await
+            .map_err(|error| Error::backend(&format!("write {}", pack.key), error))?;
         while let Some(done) = parts.running.join_next().await {
             part_outcome(done, &pack.key)?;
         }
@@ -299,10 +304,7 @@ async fn complete(mut pack: OpenPack, objects: &Objects) -> Result<()> {
     Ok(())
 }
 
-fn part_outcome(
-    done: Result<Result<(), object_store::Error>, tokio::task::JoinError>,
-    key: &str,
-) -> Result<()> {
+fn part_outcome(done: Result<Result<(), object_store::Error>, tokio::task::JoinError>, key: &str) -> Result<()> {
     match done {
         Ok(outcome) => outcome.map_err(|error| Error::backend(&format!("write {key}"), error)),
         Err(_) => Err(Error::SessionEnded),

@@ -51,7 +51,8 @@ impl Place {
         };
         let mut config: BTreeMap<String, String> = std::env::vars().filter_map(option).collect();
         config.insert(backend::URL.to_owned(), format!("{}/{}", url.trim_end_matches('/'), uuid::Uuid::now_v7()));
-        let (backend, prefix) = backend::connect(&config, Schemes::BucketsAndLocal).expect("VARVE_TEST_STORE_URL works");
+        let (backend, prefix) =
+            backend::connect(&config, Schemes::BucketsAndLocal).expect("VARVE_TEST_STORE_URL works");
         Some(Self { backend, prefix })
     }
 
