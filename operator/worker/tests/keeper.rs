@@ -29,7 +29,7 @@ async fn every_datum_sees_its_own_inputs_and_leaves_its_output_in_the_store() {
            echo "$VARVE_DATUM_ID $PACH_DATUM_ID $VARVE_JOB $VARVE_OUTPUT_COMMIT $images_COMMIT ${{photos#$pfs/}}"
            cp "$photos" "copy-$(basename "$photos")"; printf '#!' > tool; chmod 700 tool; mkdir empty"#
     );
-    let task = world.task(&script);
+    let task = World::task(&script);
     world.plan(task, &["a.txt", "deep/b.txt", "deep/c.txt"]).await;
     let pod = world.pod();
     let words = {
@@ -54,7 +54,7 @@ async fn every_datum_sees_its_own_inputs_and_leaves_its_output_in_the_store() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_try_is_recorded_and_the_datum_tried_again_until_it_succeeds() {
     let mut world = World::with(&[("a", "1"), ("b", "2")]).await;
-    let task = world.task(
+    let task = World::task(
         r#"echo "$photos" >> "$TEST/runs"; [ "$(grep -c /a$ "$TEST/runs")" -ge 2 ] || case "$photos" in */a) echo broken; exit 9;; esac"#,
     );
     world.plan(task, &["a", "b"]).await;
@@ -70,7 +70,7 @@ async fn a_failed_try_is_recorded_and_the_datum_tried_again_until_it_succeeds() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_datum_that_fails_to_its_last_try_is_a_result_and_no_failed_pod() {
     let mut world = World::with(&[("a", "1")]).await;
-    let mut task = world.task("exit 9");
+    let mut task = World::task("exit 9");
     task.tries = 2;
     world.plan(task, &["a"]).await;
     assert_eq!(world.pod().ended(), (Some(0), Some(0)));
@@ -85,14 +85,14 @@ async fn a_datum_that_fails_to_its_last_try_is_a_result_and_no_failed_pod() {
 #[tokio::test(flavor = "multi_thread")]
 async fn accepted_exit_codes_succeed_and_a_missing_command_fails_at_once() {
     let mut world = World::with(&[("a", "1")]).await;
-    let mut task = world.task("exit 9");
+    let mut task = World::task("exit 9");
     task.accept_exit_codes = vec![9];
     world.plan(task, &["a"]).await;
     assert_eq!(world.pod().ended(), (Some(0), Some(0)));
     assert_eq!(states(&world.results().await), [(ResultState::Succeeded, 1, "")]);
 
     let mut world = World::with(&[("a", "1")]).await;
-    let mut task = world.task("");
+    let mut task = World::task("");
     task.argv = vec!["no-such-program".into()];
     world.plan(task, &["a"]).await;
     assert_eq!(world.pod().ended(), (Some(0), Some(0)));
@@ -105,7 +105,7 @@ async fn accepted_exit_codes_succeed_and_a_missing_command_fails_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn time_outs_and_memory_kills_fail_the_datum_with_their_reason() {
     let mut world = World::with(&[("a", "1")]).await;
-    let mut task = world.task("echo begun; while :; do sleep 0.01; done");
+    let mut task = World::task("echo begun; while :; do sleep 0.01; done");
     (task.tries, task.timeout_seconds) = (1, 1);
     world.plan(task, &["a"]).await;
     assert_eq!(world.pod().ended(), (Some(0), Some(0)));
@@ -116,7 +116,7 @@ async fn time_outs_and_memory_kills_fail_the_datum_with_their_reason() {
     let mut world = World::with(&[("a", "1")]).await;
     fs::create_dir(world.path("cgroup")).unwrap();
     fs::write(world.path("cgroup/memory.events"), "oom_kill 0\n").unwrap();
-    let mut task = world.task(r#"echo "oom_kill 1" > "$TEST/cgroup/memory.events"; exit 0"#);
+    let mut task = World::task(r#"echo "oom_kill 1" > "$TEST/cgroup/memory.events"; exit 0"#);
     task.tries = 1;
     world.plan(task, &["a"]).await;
     assert_eq!(world.pod().ended(), (Some(0), Some(0)));
@@ -126,7 +126,7 @@ async fn time_outs_and_memory_kills_fail_the_datum_with_their_reason() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shim_killed_while_a_datum_runs_costs_that_datum_a_try_and_nothing_else() {
     let mut world = World::with(&[("a", "1"), ("b", "2")]).await;
-    let task = world.task(
+    let task = World::task(
         r#"echo "$photos" >> "$TEST/runs"; case "$photos" in */b) [ -e "$TEST/again" ] || { touch "$TEST/running"; while :; do sleep 0.01; done; };; esac"#,
     );
     world.plan(task, &["a", "b"]).await;
@@ -148,7 +148,7 @@ async fn a_shim_killed_while_a_datum_runs_costs_that_datum_a_try_and_nothing_els
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_keeper_takes_the_shim_with_it_and_the_next_pod_goes_on_where_it_was() {
     let mut world = World::with(&[("a", "1"), ("b", "2"), ("c", "3")]).await;
-    let task = world.task(
+    let task = World::task(
         r#"echo "$photos" >> "$TEST/runs"; case "$photos" in */b) [ -e "$TEST/again" ] || { echo $$ > "$TEST/running"; while :; do sleep 0.01; done; };; esac"#,
     );
     world.plan(task, &["a", "b", "c"]).await;
@@ -176,7 +176,7 @@ async fn a_killed_keeper_takes_the_shim_with_it_and_the_next_pod_goes_on_where_i
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_records_what_is_finished_uses_no_try_and_leaves_work() {
     let mut world = World::with(&[("a", "1"), ("b", "2"), ("c", "3")]).await;
-    let task = world.task(
+    let task = World::task(
         r#"case "$photos" in */b) [ -e "$TEST/again" ] || { touch "$TEST/running"; while :; do sleep 0.01; done; };; esac"#,
     );
     world.plan(task, &["a", "b", "c"]).await;
@@ -200,7 +200,7 @@ async fn links_inside_the_output_are_kept_and_links_to_inputs_become_what_they_l
         r#"{IN_OUT} mkdir -p sub; echo made > sub/made; ln -s made sub/near; ln -s "$pfs/out/sub/made" absolute;
            ln -s sub loop-free; ln -s ../photos/d/x.txt from-input; ln -s "$photos/y" folder; ln -s from-input chained"#
     );
-    let task = world.task(&script);
+    let task = World::task(&script);
     world.plan(task, &["d"]).await;
     assert_eq!(world.pod().ended(), (Some(0), Some(0)));
     let finished = world.finished().await;
@@ -231,7 +231,7 @@ async fn what_no_repo_can_hold_fails_the_datum_and_is_named() {
     let device = ("mknod null c 1 3", "null", "a device");
     for (script, name, why) in cases.iter().chain(is_root().then_some(&device)) {
         let mut world = World::with(&[("a", "1")]).await;
-        let task = world.task(&format!("{IN_OUT} {script}"));
+        let task = World::task(&format!("{IN_OUT} {script}"));
         world.plan(task, &["a"]).await;
         assert_eq!(world.pod().ended(), (Some(0), Some(0)), "{script}");
         let results = world.results().await;
@@ -252,7 +252,7 @@ async fn keeper_and_user_may_be_different_users_and_outputs_closed_to_others_sti
     let script = format!(
         "{IN_OUT} umask 077; id -u > who; mkdir -p closed/deep; cat $photos > closed/deep/file; chmod 0 closed/deep/file closed/deep closed; cat $photos"
     );
-    let task = world.task(&script);
+    let task = World::task(&script);
     world.plan(task, &["a", "b"]).await;
     let users = Users { keeper: Some(65_532), shim: Some(12_345) };
     assert_eq!(Pod::start(&world, users).ended(), (Some(0), Some(0)));
@@ -264,7 +264,9 @@ async fn keeper_and_user_may_be_different_users_and_outputs_closed_to_others_sti
 #[tokio::test(flavor = "multi_thread")]
 async fn inputs_changed_by_one_try_are_fresh_for_the_next() {
     let mut world = World::with(&[("a", "fresh")]).await;
-    let task = world.task(r#"cat "$photos"; chmod 666 "$photos"; printf spoilt > "$photos"; [ -e "$TEST/second" ] || { touch "$TEST/second"; exit 1; }"#);
+    let task = World::task(
+        r#"cat "$photos"; chmod 666 "$photos"; printf spoilt > "$photos"; [ -e "$TEST/second" ] || { touch "$TEST/second"; exit 1; }"#,
+    );
     world.plan(task, &["a"]).await;
     assert_eq!(world.pod().ended(), (Some(0), Some(0)));
     assert_eq!(world.finished().await["a"].tail, "fresh");
@@ -280,9 +282,9 @@ async fn a_plan_that_is_not_there_ends_the_job_and_an_input_that_is_lost_ends_th
     pod.shim.kill().unwrap();
     pod.shim.wait().unwrap();
 
-    let big: String = (0..100_000).map(|number| format!("{number}\n")).collect();
+    let big = "a line\n".repeat(100_000);
     let mut world = World::with(&[("a", &big)]).await;
-    let task = world.task("true");
+    let task = World::task("true");
     world.plan(task, &["a"]).await;
     fs::remove_dir_all(world.path("bucket/v1/data")).unwrap();
     let mut pod = world.pod();
@@ -296,7 +298,7 @@ async fn a_thousand_tiny_datums_run_once_each() {
     let names: Vec<String> = (0..1000).map(|number| format!("f{number:04}")).collect();
     let files: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), name.as_str())).collect();
     let mut world = World::with(&files).await;
-    let task = world.task(r#"read -r x < "$photos"; echo "$x" > "${photos%%/photos*}/out/$x""#);
+    let task = World::task(r#"read -r x < "$photos"; echo "$x" > "${photos%%/photos*}/out/$x""#);
     world.plan(task, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
     let start = Instant::now();
     assert_eq!(world.pod().ended(), (Some(0), Some(0)));
@@ -312,7 +314,7 @@ async fn a_thousand_tiny_datums_run_once_each() {
 #[ignore = "writes 6 GiB"]
 async fn a_file_of_two_gib_passes_in_256_mib_of_memory() {
     let mut world = World::with(&[("a", "1")]).await;
-    let task = world.task(&format!(
+    let task = World::task(&format!(
         "{IN_OUT} if [ -e $photos/big ]; then cp $photos/big big; else openssl enc -aes-128-ctr -K 00 -iv 00 -in /dev/zero 2>/dev/null | head -c 2147483648 > big; fi; ls -l"
     ));
     world.plan(task.clone(), &["a"]).await;

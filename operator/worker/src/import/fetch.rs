@@ -27,47 +27,41 @@ const MAX_REDIRECTS: usize = 5;
 /// A connection that has not come about by then will not.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest silence within an answer. There is no limit on the whole: files may be large.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
+const READ_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Which addresses may be fetched from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Guard;
-
-impl Guard {
-    /// Why this address may not be asked, if it may not.
-    fn refusal(self, address: IpAddr) -> Option<&'static str> {
-        let v4 = match address {
-            IpAddr::V4(v4) => Some(v4),
-            IpAddr::V6(v6) => embedded_v4(v6),
-        };
-        let is_link_local = match (v4, address) {
-            (Some(v4), _) => v4.is_link_local() || v4 == ALIBABA_METADATA,
-            (None, IpAddr::V6(v6)) => v6.is_unicast_link_local() || v6 == AWS_METADATA_V6,
-            (None, IpAddr::V4(_)) => false,
-        };
-        let is_nowhere = address.is_unspecified() || address.is_multicast();
-        if is_link_local {
-            Some("link-local and metadata addresses may not be fetched from")
-        } else if is_nowhere {
-            Some("this is no address of a host")
-        } else {
-            None
-        }
+/// Why this address may not be asked, if it may not.
+fn refusal(address: IpAddr) -> Option<&'static str> {
+    let v4 = match address {
+        IpAddr::V4(v4) => Some(v4),
+        IpAddr::V6(v6) => embedded_v4(v6),
+    };
+    let is_link_local = match (v4, address) {
+        (Some(v4), _) => v4.is_link_local() || v4 == ALIBABA_METADATA,
+        (None, IpAddr::V6(v6)) => v6.is_unicast_link_local() || v6 == AWS_METADATA_V6,
+        (None, IpAddr::V4(_)) => false,
+    };
+    let is_nowhere = address.is_unspecified() || address.is_multicast();
+    if is_link_local {
+        Some("link-local and metadata addresses may not be fetched from")
+    } else if is_nowhere {
+        Some("this is no address of a host")
+    } else {
+        None
     }
+}
 
-    /// Checks the parts of a URL that are decided before any name is resolved.
-    pub(crate) fn check(self, url: &Url) -> Result<(), String> {
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(format!("the URL must begin with http:// or https://, not {}://", url.scheme()));
-        }
-        let address = match url.host() {
-            Some(Host::Ipv4(v4)) => IpAddr::V4(v4),
-            Some(Host::Ipv6(v6)) => IpAddr::V6(v6),
-            Some(Host::Domain(_)) => return Ok(()),
-            None => return Err("the URL must name a host".into()),
-        };
-        self.refusal(address).map_or(Ok(()), |why| Err(format!("{address}: {why}")))
+/// Checks the parts of a URL that are decided before any name is resolved.
+pub(crate) fn check(url: &Url) -> Result<(), String> {
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(format!("the URL must begin with http:// or https://, not {}://", url.scheme()));
     }
+    let address = match url.host() {
+        Some(Host::Ipv4(v4)) => IpAddr::V4(v4),
+        Some(Host::Ipv6(v6)) => IpAddr::V6(v6),
+        Some(Host::Domain(_)) => return Ok(()),
+        None => return Err("the URL must name a host".into()),
+    };
+    refusal(address).map_or(Ok(()), |why| Err(format!("{address}: {why}")))
 }
 
 /// Where EC2 serves metadata over IPv6; a unique-local address, so no range covers it.
@@ -77,13 +71,12 @@ const ALIBABA_METADATA: Ipv4Addr = Ipv4Addr::new(100, 100, 100, 200);
 
 /// The IPv4 address that an IPv6 one stands for: mapped, compatible, or through NAT64.
 fn embedded_v4(v6: Ipv6Addr) -> Option<Ipv4Addr> {
-    let s = v6.segments();
-    let is_nat64 = s[..6] == [0x64, 0xff9b, 0, 0, 0, 0];
-    let is_compatible = s[..6] == [0; 6] && s[6] != 0;
+    let groups = v6.segments();
+    let is_nat64 = groups[..6] == [0x64, 0xff9b, 0, 0, 0, 0];
+    let is_compatible = groups[..6] == [0; 6] && groups[6] != 0;
     v6.to_ipv4_mapped().or_else(|| {
-        let [a, b] = s[6].to_be_bytes();
-        let [c, d] = s[7].to_be_bytes();
-        (is_nat64 || is_compatible).then(|| Ipv4Addr::new(a, b, c, d))
+        let last = (u32::from(groups[6]) << 16) | u32::from(groups[7]);
+        (is_nat64 || is_compatible).then(|| Ipv4Addr::from_bits(last))
     })
 }
 
@@ -95,7 +88,7 @@ impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         Box::pin(async move {
             let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            if let Some(why) = found.iter().find_map(|address| Guard.refusal(address.ip())) {
+            if let Some(why) = found.iter().find_map(|address| refusal(address.ip())) {
                 return Err(Refused(format!("{} resolves to {}: {why}", name.as_str(), found[0].ip())).into());
             }
             Ok(Box::new(found.into_iter()) as Addrs)
@@ -112,7 +105,7 @@ fn follow(attempt: Attempt<'_>) -> reqwest::redirect::Action {
     if attempt.previous().len() > MAX_REDIRECTS {
         return attempt.error(Refused(format!("more than {MAX_REDIRECTS} redirects")));
     }
-    match Guard.check(attempt.url()) {
+    match check(attempt.url()) {
         Ok(()) => attempt.follow(),
         Err(why) => {
             let to = attempt.url().clone();
@@ -137,7 +130,7 @@ pub(crate) fn client() -> Result<Client, ImportError> {
 /// A stream of a URL's content, checked against the length that the server announced.
 pub(crate) async fn open(client: &Client, text: &str) -> Result<impl AsyncRead + Send + Unpin + use<>, ImportError> {
     let url = Url::parse(text).map_err(|error| ImportError::never("UrlInvalid", format!("fetch {text}: {error}")))?;
-    Guard.check(&url).map_err(|why| ImportError::never("UrlRefused", format!("fetch {text}: {why}")))?;
+    check(&url).map_err(|why| ImportError::never("UrlRefused", format!("fetch {text}: {why}")))?;
     let response = client.get(url).send().await.map_err(|error| failure(text, &error))?;
     let status = response.status();
     if status.is_redirection() {
@@ -235,7 +228,7 @@ mod tests {
     use super::*;
 
     fn refused(address: &str) -> bool {
-        Guard.refusal(address.parse().unwrap()).is_some()
+        refusal(address.parse().unwrap()).is_some()
     }
 
     #[test]
@@ -260,7 +253,7 @@ mod tests {
 
     #[test]
     fn only_http_urls_with_a_host_pass() {
-        let check = |url: &str| Guard.check(&Url::parse(url).unwrap());
+        let check = |url: &str| check(&Url::parse(url).unwrap());
         assert!(check("https://example.org/a.png").is_ok());
         assert!(check("file:///etc/passwd").unwrap_err().contains("must begin with http://"));
         assert!(check("http://169.254.169.254/latest/meta-data").unwrap_err().contains("link-local"));

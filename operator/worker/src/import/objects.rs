@@ -15,7 +15,7 @@ use varve_format::RepoPath;
 use varve_store::backend;
 
 use super::ImportError;
-use super::fetch::Guard;
+use super::fetch::check;
 use crate::keeper::config::{read_secret, schemes};
 
 /// One object to fetch.
@@ -76,7 +76,7 @@ pub(crate) async fn find(
     let mut listed = store.list(Some(&prefix));
     while let Some(meta) = listed.try_next().await.map_err(listing)? {
         let key = meta.location.as_ref();
-        let below = key.strip_prefix(prefix.as_ref()).map(|rest| rest.trim_start_matches('/')).unwrap_or(key);
+        let below = key.strip_prefix(prefix.as_ref()).map_or(key, |rest| rest.trim_start_matches('/'));
         let path = RepoPath::parse(below).ok().filter(|path| !path.is_root()).and_then(|path| to.join_path(&path).ok());
         let path = path.ok_or_else(|| {
             ImportError::never(
@@ -111,8 +111,7 @@ fn connect(url: &str, secret: Option<&FilePath>) -> Result<(Arc<dyn ObjectStore>
         if key.to_ascii_lowercase().ends_with("endpoint")
             && let Ok(endpoint) = Url::parse(value.trim())
         {
-            Guard
-                .check(&endpoint)
+            check(&endpoint)
                 .map_err(|why| ImportError::never("UrlRefused", format!("{key} of the import Secret: {why}")))?;
         }
     }

@@ -67,7 +67,7 @@ pub(crate) enum Failure {
         /// What was being done.
         doing: &'static str,
         /// The last error.
-        source: StoreError,
+        source: Box<StoreError>,
     },
     /// The pod's own disk fails.
     #[error("{doing}: {source}")]
@@ -80,6 +80,10 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    pub(crate) fn store(doing: &'static str, source: StoreError) -> Self {
+        Self::Store { doing, source: Box::new(source) }
+    }
+
     /// The reason in the termination message.
     pub(crate) fn reason(&self) -> &'static str {
         match self {

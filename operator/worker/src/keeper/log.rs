@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Cursor, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
@@ -33,6 +33,11 @@ impl Log {
         Self { path, memory: Vec::new(), file: None, bytes: 0, tail: Vec::new() }
     }
 
+    /// Where the log lies on the disk, if it does.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.file.is_some().then_some(self.path.as_path())
+    }
+
     /// Adds what was printed.
     pub(crate) fn append(&mut self, printed: &[u8]) -> io::Result<()> {
         self.tail.extend_from_slice(&printed[printed.len().saturating_sub(2 * TAIL_BYTES)..]);
@@ -55,13 +60,12 @@ impl Log {
             self.memory.extend_from_slice(bytes);
             return Ok(());
         }
-        let file = match &mut self.file {
-            Some(file) => file,
-            None => {
-                let mut file = File::create(&self.path)?;
-                file.write_all(&std::mem::take(&mut self.memory))?;
-                self.file.insert(file)
-            }
+        let file = if let Some(file) = &mut self.file {
+            file
+        } else {
+            let mut file = File::create(&self.path)?;
+            file.write_all(&std::mem::take(&mut self.memory))?;
+            self.file.insert(file)
         };
         file.write_all(bytes)
     }

@@ -102,17 +102,17 @@ async fn keep(progress: &mut Progress) -> Result<(), Failure> {
         pfs: config.pfs.clone(),
     };
     let (attempts, inbox) = mpsc::channel(shard::WAITING_ATTEMPTS);
-    let recorder = tokio::spawn(Recorder::new(Arc::new(shard), work.next_record).run(inbox));
+    let recording = tokio::spawn(Recorder::new(Arc::new(shard), work.next_record).run(inbox));
     let server = Server::new(store, layout, work, link, (attempts, stop, config.pfs));
-    let (link, served) = server.serve().await;
+    let (link, work_done) = server.serve().await;
     // The server is gone, and with it the channel: the recorder ends once all is recorded.
     let (tally, recorded) =
-        recorder.await.unwrap_or_else(|_| (Tally::default(), Err(varve_store::Error::SessionEnded)));
+        recording.await.unwrap_or_else(|_| (Tally::default(), Err(varve_store::Error::SessionEnded)));
     progress.recorded = tally.finished();
     let left = total - tally.finished();
     progress.left = Some(left);
-    let outcome = match (recorded, served) {
-        (Err(source), _) => Err(Failure::Store { doing: "record results", source }),
+    let outcome = match (recorded, work_done) {
+        (Err(source), _) => Err(Failure::store("record results", source)),
         (Ok(()), Err(failure)) => Err(failure),
         (Ok(()), Ok(())) if left > 0 => Err(Failure::Stopped),
         (Ok(()), Ok(())) => Ok(()),
@@ -143,7 +143,7 @@ async fn start(config: &Config, stop: &CancellationToken) -> Result<(Store, plan
 async fn open(config: &Config) -> Result<(Store, plan::Work), Failure> {
     let failed = |source: varve_store::Error| {
         if is_passing(&source) {
-            Failure::Store { doing: "open the store", source }
+            Failure::store("open the store", source)
         } else {
             Failure::JobCannotProceed(format!("open the store: {source}"))
         }

@@ -31,10 +31,10 @@ pub(crate) async fn read(store: &Store, config: &Config) -> Result<Work, Failure
     let task = plan.task.ok_or_else(|| Failure::JobCannotProceed("the plan names no task".into()))?;
     let planned = match store.get_plan_shard(job_uid, &config.plan, shard).await {
         Ok(planned) => planned,
-        Err(error) if is_passing(&error) => return Err(Failure::Store { doing: "read the plan", source: error }),
+        Err(error) if is_passing(&error) => return Err(Failure::store("read the plan", error)),
         Err(error) => return Err(Failure::ShardCannotProceed(format!("read shard {shard} of the plan: {error}"))),
     };
-    let reading = |source| Failure::Store { doing: "read the shard's results", source };
+    let reading = |error| Failure::store("read the shard's results", error);
     let recorded = store.list_shard_results(job_uid, shard).await.map_err(reading)?;
     let next_record = recorded.iter().filter(|key| key.pod == pod_uid).map(|key| key.n + 1).max().unwrap_or(0);
     let mut known = Known::default();
@@ -56,7 +56,7 @@ pub(crate) async fn read(store: &Store, config: &Config) -> Result<Work, Failure
 
 fn unreadable(doing: &'static str, error: varve_store::Error) -> Failure {
     if is_passing(&error) {
-        Failure::Store { doing, source: error }
+        Failure::store(doing, error)
     } else {
         Failure::JobCannotProceed(format!("{doing}: {error}"))
     }

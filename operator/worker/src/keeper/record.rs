@@ -6,7 +6,7 @@
 //! the pod lives.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -123,16 +123,13 @@ impl Recorder {
         while is_open || !self.unrecorded.is_empty() {
             let due = self.due.unwrap_or_else(Instant::now);
             let step = tokio::select! {
-                attempt = attempts.recv(), if is_open && self.importing.len() < IMPORTS_AT_ONCE => match attempt {
-                    Some(attempt) => {
+                attempt = attempts.recv(), if is_open && self.importing.len() < IMPORTS_AT_ONCE => {
+                    is_open = attempt.is_some();
+                    if let Some(attempt) = attempt {
                         self.take(attempt);
-                        Ok(())
                     }
-                    None => {
-                        is_open = false;
-                        Ok(())
-                    }
-                },
+                    Ok(())
+                }
                 Some(imported) = self.importing.join_next() => match imported {
                     Ok((number, Ok(result))) => {
                         self.keep(number, result);
@@ -250,12 +247,17 @@ impl Recorder {
 
 /// Removes what a recorded attempt left on the disk, beside the runtime's threads.
 async fn discard(attempt: Arc<Attempt>) {
-    let Some(done) = attempt.done.clone() else { return };
-    let removed = tokio::task::spawn_blocking(move || layout::remove(&done).map_err(|error| (done, error))).await;
-    if let Ok(Err((done, error))) = removed {
-        // Costs disk until the pod ends, no more.
-        tracing::warn!(folder = %done.display(), %error, "can't remove a recorded output");
-    }
+    let left: Vec<PathBuf> = attempt.done.iter().cloned().chain(attempt.log.path().map(Path::to_owned)).collect();
+    let removing = move || {
+        for path in left {
+            if let Err(error) = layout::remove(&path) {
+                // Costs disk until the pod ends, no more.
+                tracing::warn!(path = %path.display(), %error, "can't remove a recorded output");
+            }
+        }
+    };
+    // Fails only if the removal panicked, which costs no more than the disk either.
+    let _ = tokio::task::spawn_blocking(removing).await;
 }
 
 /// Imports what an attempt left. An unusable output is the datum's failure, any other error ours.

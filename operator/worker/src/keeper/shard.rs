@@ -232,9 +232,7 @@ async fn stage(store: &Store, layout: &Layout, run: u64, inputs: &Inputs) -> Res
 
 fn stage_failure(error: &StageError) -> Failure {
     match error {
-        StageError::Store(source) if error.is_passing() => {
-            Failure::Store { doing: "stage inputs", source: source.clone() }
-        }
+        StageError::Store(source) if error.is_passing() => Failure::store("stage inputs", source.clone()),
         StageError::Disk { source, .. } => {
             Failure::Disk { doing: "stage inputs", source: io::Error::new(source.kind(), error.to_string()) }
         }

@@ -110,14 +110,11 @@ pub(super) fn reap(watched: Option<Pid>) -> Reaped {
     let mut reaped = Reaped::default();
     loop {
         match rustix::process::wait(WaitOptions::NOHANG) {
-            Ok(Some((pid, status))) if status.exited() || status.signaled() => {
-                if Some(pid) == watched {
-                    reaped.watched = Some(status);
-                }
+            Ok(Some((pid, status))) if Some(pid) == watched && (status.exited() || status.signaled()) => {
+                reaped.watched = Some(status);
             }
-            Ok(Some(_)) => {}
+            Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
             Ok(None) => return reaped,
-            Err(rustix::io::Errno::INTR) => {}
             Err(_) => {
                 reaped.none_left = true;
                 return reaped;

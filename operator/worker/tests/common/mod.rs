@@ -19,20 +19,20 @@ use varve_store::{ContentRef, Entry, NodeRef, Store, TreeEdit, backend};
 use varve_worker::install::Install;
 
 /// Longest any awaited thing may take on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A store, an input repo in it, and what was planned.
-pub struct World {
-    pub root: tempfile::TempDir,
-    pub store: Store,
-    pub job_uid: Uuid,
-    pub inputs: NodeRef,
-    pub plan: Option<Hash>,
+pub(crate) struct World {
+    pub(crate) root: tempfile::TempDir,
+    pub(crate) store: Store,
+    pub(crate) job_uid: Uuid,
+    pub(crate) inputs: NodeRef,
+    pub(crate) plan: Option<Hash>,
 }
 
 impl World {
     /// A store whose input repo holds these files.
-    pub async fn with(files: &[(&str, &str)]) -> Self {
+    pub(crate) async fn with(files: &[(&str, &str)]) -> Self {
         let root = tempfile::tempdir().unwrap();
         fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
         fs::create_dir(root.path().join("secret")).unwrap();
@@ -52,7 +52,7 @@ impl World {
     }
 
     /// A task that runs a shell script.
-    pub fn task(&self, script: &str) -> Task {
+    pub(crate) fn task(script: &str) -> Task {
         Task {
             argv: vec!["/bin/sh".into(), "-c".into(), script.into()],
             working_dir: String::new(),
@@ -70,7 +70,7 @@ impl World {
     }
 
     /// Plans one shard with a datum for each of these paths of the input repo; "" is all of it.
-    pub async fn plan(&mut self, task: Task, paths: &[&str]) {
+    pub(crate) async fn plan(&mut self, task: Task, paths: &[&str]) {
         let mut datums = Vec::new();
         for path in paths {
             let entry = if path.is_empty() {
@@ -95,7 +95,7 @@ impl World {
         self.put_plan(task, datums).await;
     }
 
-    pub async fn put_plan(&mut self, task: Task, datums: Vec<PlanDatum>) {
+    pub(crate) async fn put_plan(&mut self, task: Task, datums: Vec<PlanDatum>) {
         let header = Plan {
             format: 1,
             job_uid: self.job_uid.as_bytes().to_vec(),
@@ -108,17 +108,17 @@ impl World {
         self.plan = Some(self.store.put_plan(self.job_uid, bytes).await.unwrap());
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.root.path().join(name)
     }
 
     /// A new pod of the Job, started.
-    pub fn pod(&self) -> Pod {
+    pub(crate) fn pod(&self) -> Pod {
         Pod::start(self, Users::default())
     }
 
     /// Every record of the Job's shard, in the order in which they were written.
-    pub async fn results(&self) -> Vec<DatumResult> {
+    pub(crate) async fn results(&self) -> Vec<DatumResult> {
         let keys = self.store.list_shard_results(self.job_uid, 0).await.unwrap();
         let records: Vec<_> = self.store.read_results(self.job_uid, keys).try_collect().await.unwrap();
         let mut all: Vec<DatumResult> = records.into_iter().flat_map(|(_, record)| record.datums).collect();
@@ -127,7 +127,7 @@ impl World {
     }
 
     /// The one final result of each datum, by key.
-    pub async fn finished(&self) -> BTreeMap<String, DatumResult> {
+    pub(crate) async fn finished(&self) -> BTreeMap<String, DatumResult> {
         let mut finished = BTreeMap::new();
         for result in self.results().await {
             if result.state() != varve_format::records::ResultState::TryFailed {
@@ -139,7 +139,7 @@ impl World {
     }
 
     /// The files of a tree: their texts, links as `-> target`, executables with a `*` before.
-    pub async fn files(&self, node: &NodeRef) -> BTreeMap<String, String> {
+    pub(crate) async fn files(&self, node: &NodeRef) -> BTreeMap<String, String> {
         let entries: Vec<_> = self.store.walk(node).try_collect().await.unwrap();
         let mut files = BTreeMap::new();
         for (path, entry) in entries {
@@ -155,36 +155,36 @@ impl World {
         files
     }
 
-    pub async fn text(&self, content: &ContentRef) -> String {
+    pub(crate) async fn text(&self, content: &ContentRef) -> String {
         String::from_utf8_lossy(&self.store.read_all(content, 1 << 20).await.unwrap()).into_owned()
     }
 
-    pub async fn log(&self, result: &DatumResult) -> String {
+    pub(crate) async fn log(&self, result: &DatumResult) -> String {
         self.text(&ContentRef::try_from(result.log.as_ref().unwrap()).unwrap()).await
     }
 
-    pub async fn output(&self, result: &DatumResult) -> BTreeMap<String, String> {
+    pub(crate) async fn output(&self, result: &DatumResult) -> BTreeMap<String, String> {
         self.files(&NodeRef::try_from(result.output.as_ref().unwrap()).unwrap()).await
     }
 }
 
 /// The users that a pod's two containers run as; the test's own if none.
 #[derive(Default, Clone, Copy)]
-pub struct Users {
-    pub keeper: Option<u32>,
-    pub shim: Option<u32>,
+pub(crate) struct Users {
+    pub(crate) keeper: Option<u32>,
+    pub(crate) shim: Option<u32>,
 }
 
 /// A pod: one keeper and one shim.
-pub struct Pod {
-    pub volume: PathBuf,
-    pub keeper: Child,
-    pub shim: Child,
-    pub termination_log: PathBuf,
+pub(crate) struct Pod {
+    pub(crate) volume: PathBuf,
+    pub(crate) keeper: Child,
+    pub(crate) shim: Child,
+    pub(crate) termination_log: PathBuf,
 }
 
 impl Pod {
-    pub fn start(world: &World, users: Users) -> Self {
+    pub(crate) fn start(world: &World, users: Users) -> Self {
         let pod_uid = Uuid::now_v7();
         let volume = world.path(&format!("volume-{pod_uid}"));
         fs::create_dir(&volume).unwrap();
@@ -228,16 +228,16 @@ impl Pod {
     }
 
     /// The exit codes of keeper and shim, once both have ended.
-    pub fn ended(mut self) -> (Option<i32>, Option<i32>) {
+    pub(crate) fn ended(mut self) -> (Option<i32>, Option<i32>) {
         (wait(&mut self.keeper), wait(&mut self.shim))
     }
 
     /// What the keeper said last.
-    pub fn last_words(&self) -> varve_worker::termination::Termination {
+    pub(crate) fn last_words(&self) -> varve_worker::termination::Termination {
         serde_json::from_str(&fs::read_to_string(&self.termination_log).unwrap()).unwrap()
     }
 
-    pub fn signal_both(&self, signal: Signal) {
+    pub(crate) fn signal_both(&self, signal: Signal) {
         kill(&self.keeper, signal);
         kill(&self.shim, signal);
     }
@@ -252,12 +252,12 @@ fn give(folder: &Path, user: u32) {
     }
 }
 
-pub fn kill(process: &Child, signal: Signal) {
+pub(crate) fn kill(process: &Child, signal: Signal) {
     let pid = Pid::from_raw(i32::try_from(process.id()).unwrap()).unwrap();
     rustix::process::kill_process(pid, signal).unwrap();
 }
 
-pub fn wait(process: &mut Child) -> Option<i32> {
+pub(crate) fn wait(process: &mut Child) -> Option<i32> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(status) = process.try_wait().unwrap() {
@@ -272,7 +272,7 @@ pub fn wait(process: &mut Child) -> Option<i32> {
 }
 
 /// Polls until a condition holds.
-pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < deadline, "{what}");
@@ -281,18 +281,18 @@ pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 /// This crate's example, which `cargo test` builds beside the tests.
-pub fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     let mut path = std::env::current_exe().unwrap();
     path.pop();
     path.pop();
     path.join("examples/program")
 }
 
-pub fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
 /// How often the user's code ran: each run of a test's script adds a line.
-pub fn lines(path: &Path) -> Vec<String> {
+pub(crate) fn lines(path: &Path) -> Vec<String> {
     fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
 }
