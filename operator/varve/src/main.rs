@@ -22,7 +22,7 @@ enum Command {
     Import,
     /// In a pod's init container: lay out the shared volume and copy the shim into it.
     Install,
-    /// Print the CustomResourceDefinitions as YAML.
+    /// Print the definitions of the four kinds, as YAML for `kubectl apply`.
     Crds,
 }
 
