@@ -94,14 +94,11 @@ pub async fn run_until(args: Args, faults: Arc<dyn FaultHook>, stop: Cancellatio
     let (leading_sender, leading) = watch::channel(false);
     let settings = Settings {
         image: args.image.clone(),
-        insecure_registries: args.insecure_registries.clone(),
+        insecure_registries: given(&args.insecure_registries).collect(),
         concurrency: args.concurrency,
         allows_local_stores: args.allow_local_stores,
     };
-    let scopes: Vec<Scope> = match args.namespaces.as_slice() {
-        [] => vec![Scope::Cluster],
-        names => names.iter().cloned().map(Scope::Namespace).collect(),
-    };
+    let scopes = scopes(&args.namespaces);
     tracing::info!(%cluster, ?scopes, image = args.image, "operator starts");
 
     let mut background = JoinSet::new();
@@ -116,9 +113,9 @@ pub async fn run_until(args: Args, faults: Arc<dyn FaultHook>, stop: Cancellatio
 
     let is_warm = Arc::new(AtomicBool::new(false));
     let pages = http::Pages { metrics: metrics.clone(), is_warm: is_warm.clone() };
-    let server = tokio::spawn(http::serve(args.metrics_address, pages, stop.clone()));
-    // The lease is given back last, when nothing is written any more.
-    let stop_lease = CancellationToken::new();
+    // The pages and the lease go last, when nothing is written any more.
+    let (stop_pages, stop_lease) = (CancellationToken::new(), CancellationToken::new());
+    let server = tokio::spawn(http::serve(args.metrics_address, pages, stop_pages.clone()));
     let election = Election::new(clients.lease.clone(), &args.lease_namespace, identity(), leading_sender);
     let election = tokio::spawn(election.run(stop_lease.clone()));
 
@@ -133,6 +130,7 @@ pub async fn run_until(args: Args, faults: Arc<dyn FaultHook>, stop: Cancellatio
     stop.cancel();
     stop_lease.cancel();
     let _ = election.await;
+    stop_pages.cancel();
     background.shutdown().await;
     tracing::info!("operator ends");
     served
@@ -201,6 +199,16 @@ fn controllers<'a>(contexts: &'a [Arc<Cx>], stop: &'a CancellationToken) -> impl
     }
 }
 
+fn scopes(namespaces: &[String]) -> Vec<Scope> {
+    let named: Vec<Scope> = given(namespaces).map(Scope::Namespace).collect();
+    if named.is_empty() { vec![Scope::Cluster] } else { named }
+}
+
+/// The words of a list from the command line; an environment variable that is set to nothing gives an empty one.
+fn given(words: &[String]) -> impl Iterator<Item = String> {
+    words.iter().map(|word| word.trim().to_owned()).filter(|word| !word.is_empty())
+}
+
 /// The cluster's identity: the uid of its `kube-system` namespace, as everybody's who needs one.
 async fn cluster(clients: &Clients) -> Result<Uuid> {
     let api: Api<Namespace> = Api::all(clients.write.clone());
@@ -213,4 +221,17 @@ async fn cluster(clients: &Clients) -> Result<Uuid> {
 fn identity() -> String {
     let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "varve".into());
     format!("{host}_{}", Uuid::now_v7())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_namespace_means_all_and_an_empty_variable_is_no_namespace() {
+        assert_eq!(scopes(&[]), [Scope::Cluster]);
+        assert_eq!(scopes(&[String::new()]), [Scope::Cluster]);
+        let (a, b) = (Scope::Namespace("a".into()), Scope::Namespace("b".into()));
+        assert_eq!(scopes(&["a".into(), " b".into()]), [a, b]);
+    }
 }

@@ -170,7 +170,8 @@ async fn adopt(repo: &Arc<Repo>, cx: &Cx, connection: &Connection) -> Result<()>
     let shown = shown.filter_map(|branch| BranchName::parse(&branch.name).ok());
     let all: BTreeSet<BranchName> = held.into_iter().chain(shown).collect();
     for branch in all {
-        let before = crate::heads::read(repo, &branch)?.map_or(0, |head| head.seq);
+        let _turn = cx.heads.turn(uid, &branch).await;
+        let before = crate::heads::read(&cx.heads.fresh(repo), &branch)?.map_or(0, |head| head.seq);
         let now = cx.heads.open(cx, repo, &connection.store, &branch).await?;
         if !branch.is_hidden() && now.is_some_and(|now| now.seq > before) {
             restored::since(repo, cx, &connection.store, (&branch, before)).await?;

@@ -69,7 +69,13 @@ pub(super) async fn land(commit: &Arc<Commit>, cx: &Cx, waiting: &Waiting) -> Re
     }
     let _turn = cx.heads.turn(begun.repo_uid, &begun.branch).await;
     for _ in 0..LAND_TRIES {
-        let (landed, built) = tokio::join!(begun.landed(cx), begun.build(cx, &mut sources));
+        let base = cx.heads.open(cx, &begun.repo, &begun.store, &begun.branch).await?;
+        if let Some(head) = base.as_ref().filter(|base| base.commit == begun.uid) {
+            // A crash came between the head's move and the rest, which has been made up for just now.
+            let stored = begun.store.read_commit(&head.record).await;
+            return Ok(status_of(&stored.map_err(Error::store("read the commit"))?, Vec::new()));
+        }
+        let (landed, built) = tokio::join!(begun.landed(cx), begun.build(cx, base, &mut sources));
         if let Some(found) = landed? {
             return Ok(status_of(&found, Vec::new()));
         }
@@ -135,10 +141,9 @@ impl Begun<'_> {
         references::find(cx, &self.store, &self.repo, &reference, "the store's record of its name").await.map(Some)
     }
 
-    /// Makes the commit on the branch's head as it now is.
-    async fn build(&self, cx: &Cx, sources: &mut Sources) -> Result<Built> {
+    /// Makes the commit on the branch's head, `base`.
+    async fn build(&self, cx: &Cx, base: Option<Head>, sources: &mut Sources) -> Result<Built> {
         self.may_commit(cx)?;
-        let base = cx.heads.open(cx, &self.repo, &self.store, &self.branch).await?;
         let parent = match &base {
             Some(base) => Some(
                 self.store
