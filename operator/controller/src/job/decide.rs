@@ -78,7 +78,7 @@ pub(crate) struct Work {
     pub(crate) ended: u64,
     /// Those that ended badly.
     pub(crate) failed: u64,
-    /// The results were listed after the newest batch Job had been seen to end, with no live pods.
+    /// The results were listed after the last pod was gone: the list is whole.
     pub(crate) is_settled: bool,
 }
 
@@ -195,7 +195,11 @@ pub(crate) fn next(seen: &Seen) -> Next {
 fn run(seen: &Seen, work: Work) -> Next {
     let Some(newest) = seen.batches.iter().max_by_key(|batch| batch.attempt) else {
         // Pods without a batch Job are being collected; what they record is not lost.
-        return if seen.live_pods > 0 { Next::Wait(Wait::Stopping) } else { Next::Start(1) };
+        return match (seen.live_pods, work.is_settled) {
+            (0, true) => Next::Start(1),
+            (0, false) => Next::Settle,
+            _ => Next::Wait(Wait::Stopping),
+        };
     };
     match newest.state {
         BatchState::Active if newest.replacements >= REPLACEMENTS_BORNE => Next::Stop(Stop::Replaced),
@@ -229,7 +233,7 @@ fn after_the_end(seen: &Seen, about: bool) -> Next {
     if !about {
         return Next::Rest;
     }
-    let lingered = seen.ended.map_or(LINGER, |ended| {
+    let lingered = seen.ended.map_or(Duration::ZERO, |ended| {
         Duration::try_from(seen.now.duration_since(ended)).unwrap_or_default()
     });
     match LINGER.checked_sub(lingered) {
@@ -291,7 +295,7 @@ mod tests {
 
     #[test]
     fn the_first_batch_job_is_number_one_and_is_waited_for() {
-        let planned = Seen { work: work(7, 0, 0), ..seen() };
+        let planned = Seen { work: settled(7, 0), ..seen() };
         assert_eq!(next(&planned), Next::Start(1));
         let started = Seen { batches: vec![batch(0, BatchState::Active)], live_pods: 3, ..planned };
         assert_eq!(next(&started), Next::Wait(Wait::Pods));
@@ -357,7 +361,9 @@ mod tests {
         };
         assert_eq!(next(&running), Next::Stop(Stop::Suspended));
         assert_eq!(next(&Seen { batches: vec![], ..running.clone() }), Next::Wait(Wait::Resumption));
-        assert_eq!(next(&Seen { batches: vec![], is_suspended: false, ..running }), Next::Start(1));
+        let resumed = Seen { batches: vec![], is_suspended: false, ..running };
+        assert_eq!(next(&resumed), Next::Settle);
+        assert_eq!(next(&Seen { work: settled(7, 3), ..resumed }), Next::Start(1));
     }
 
     #[test]

@@ -64,7 +64,7 @@ pub(crate) async fn run(
     planned: &Planned,
     results: &Results,
 ) -> Result<Maps, MergeFailure> {
-    let parent = planned.base.as_ref().map(|base| base.commit.as_ref());
+    let parent = planned.merge_base();
     // Boxed one by one: the compiler cannot see through a stream of borrowing futures otherwise.
     let edits: Vec<_> = planned.datums.iter().map(|datum| edit(store, datum, results).boxed()).collect();
     let edits: Vec<DatumEdit> = stream::iter(edits).buffered(LOOKUPS_IN_FLIGHT).try_collect().await?;

@@ -91,8 +91,8 @@ struct Working {
     published: Option<Arc<At>>,
     was_looked_for: bool,
     started: Option<(u32, Instant)>,
-    /// The attempt after whose end, with no pod left, the results were listed.
-    settled: Option<u32>,
+    /// The results were listed since the last pod was gone.
+    is_settled: bool,
     looked: Option<(Instant, usize)>,
     told: Option<Instant>,
     events: Option<(Instant, Vec<Event>)>,
@@ -220,7 +220,7 @@ impl Look<'_> {
                 (Next::Start(attempt), Some(target)) => self.start(target, attempt).await?,
                 (Next::Settle, Some(target)) => {
                     self.look(target, &children).await?;
-                    self.working.settled = seen.batches.iter().map(|batch| batch.attempt).max();
+                    self.working.is_settled = true;
                 }
                 (Next::Merge, Some(target)) => self.merge(target, &children).await?,
                 (Next::Announce, Some(target)) => {
@@ -251,12 +251,12 @@ impl Look<'_> {
         let is_ending = space.is_some_and(|space| space.metadata.deletion_timestamp.is_some());
         let mut batches = children.facts();
         self.add_started(&mut batches);
-        let newest = batches.iter().map(|batch| batch.attempt).max();
         let live_pods = children.live_pods();
         let timeout = job.spec.snapshot.spec.timeout_seconds.map(|seconds| SignedDuration::from_secs(seconds.into()));
         let started = job.creation_timestamp().map_or(now, |time| time.0);
         let is_at_work = batches.iter().any(|batch| batch.state == BatchState::Active) || live_pods > 0;
-        let is_settled = !is_at_work && self.working.settled == newest;
+        self.working.is_settled &= !is_at_work;
+        let is_settled = self.working.is_settled;
         Seen {
             now,
             has_ended: self.working.has_ended || has_ended(job),
@@ -303,6 +303,7 @@ impl Look<'_> {
             Ok(planned) => {
                 self.working.planned = Some(Arc::new(planned));
                 self.look(target, children).await?;
+                self.working.is_settled = true; // until a pod is seen
                 self.count();
                 Ok(())
             }
@@ -317,7 +318,7 @@ impl Look<'_> {
         let planned = self.planned()?;
         batch::start(self.job, self.cx, target, (&planned, &self.working.results), attempt).boxed().await?;
         self.working.started = Some((attempt, Instant::now()));
-        self.working.settled = None;
+        self.working.is_settled = false;
         Ok(())
     }
 

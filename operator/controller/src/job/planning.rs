@@ -126,7 +126,7 @@ pub(crate) struct Planned {
     pub(crate) spec_digest: Hash,
     /// The inputs, in the order of their names.
     pub(crate) inputs: Vec<Input>,
-    /// What the output's head was.
+    /// What the output's head was: the new commit's parent.
     pub(crate) base: Option<At>,
     /// The datums that differ, sorted by key.
     pub(crate) datums: Vec<PlannedDatum>,
@@ -135,6 +135,11 @@ pub(crate) struct Planned {
 }
 
 impl Planned {
+    /// The commit that outputs are merged into. What no Job made has no datums: it is replaced, not merged with.
+    pub(crate) fn merge_base(&self) -> Option<&Commit> {
+        self.base.as_ref().map(|base| base.commit.as_ref()).filter(|commit| commit.identity.provenance.is_some())
+    }
+
     /// The datums that must be run.
     pub(crate) fn to_run(&self) -> impl Iterator<Item = &Datum> {
         self.datums.iter().filter(|datum| datum.memo.is_none()).filter_map(|datum| datum.after.as_ref())
