@@ -64,7 +64,7 @@ struct Inner {
     pending: Pending,
     nodes: Cache<(Uuid, u64), Arc<Node>>,
     indexes: Cache<(Uuid, u64), Arc<BlobIndex>>,
-    frames: Cache<(Uuid, u64), Bytes>,
+    frames: Cache<(Uuid, u64, u64), Bytes>,
 }
 
 /// The cluster and namespace that a store belongs to.
@@ -194,7 +194,7 @@ impl Store {
         &self.inner.indexes
     }
 
-    pub(crate) fn frames(&self) -> &Cache<(Uuid, u64), Bytes> {
+    pub(crate) fn frames(&self) -> &Cache<(Uuid, u64, u64), Bytes> {
         &self.inner.frames
     }
 }

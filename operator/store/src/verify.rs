@@ -157,3 +157,7 @@ fn refused(path: &RepoPath, error: Error) -> Error {
     };
     Error::TreeRefused { path: path.to_string(), fault }
 }
+
+#[cfg(test)]
+#[path = "verify_tests.rs"]
+mod tests;

@@ -32,6 +32,10 @@ pub(crate) struct IndexChunk {
 /// A decoded index, its outboard verified against the content's id.
 #[derive(Debug)]
 pub(crate) struct BlobIndex {
+    /// The content that it is of.
+    pub(crate) id: Hash,
+    /// That content's size.
+    pub(crate) size: u64,
     pub(crate) chunks: Vec<IndexChunk>,
     /// Chaining values of the groups; none for a content of one group, which is verified by its id.
     pub(crate) groups: Vec<ChainingValue>,
@@ -95,7 +99,7 @@ impl BlobIndex {
             return Err(wrong("its chunks do not add up to the content's size"));
         }
         let groups = outboard::verify(id, size, outboard).ok_or_else(|| wrong("its hashes do not lead to the id"))?;
-        Ok(Self { chunks, groups })
+        Ok(Self { id: *id, size, chunks, groups })
     }
 
     /// Bytes that this index holds in memory.

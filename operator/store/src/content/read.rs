@@ -95,7 +95,8 @@ impl Store {
         if at.stored > CACHED_FRAME_BYTES {
             return self.read_frames(at, MAX_WHOLE_BYTES).await;
         }
-        let key = (at.pack, at.offset);
+        // By length too: a place that a client made up must not stand in for another's.
+        let key = (at.pack, at.offset, at.stored);
         let fetch = self.read_frames(at, MAX_WHOLE_BYTES);
         self.frames().try_get_with(key, fetch).await.map_err(|error: Arc<Error>| error.as_ref().clone())
     }
@@ -106,7 +107,15 @@ impl Store {
             BlobIndex::decode(&bytes, &content.id, content.size).map(Arc::new)
         };
         let index = self.indexes().try_get_with((at.pack, at.offset), fetch).await;
-        index.map_err(|error: Arc<Error>| error.as_ref().clone())
+        let index = index.map_err(|error: Arc<Error>| error.as_ref().clone())?;
+        // Decoding checked it against the content that asked first.
+        if (index.id, index.size) != (content.id, content.size) {
+            return Err(Error::corrupt(
+                format!("content {}", content.id),
+                "the index at its place is another content's",
+            ));
+        }
+        Ok(index)
     }
 
     fn read_indexed(

@@ -22,7 +22,21 @@ impl Pending {
         packs.get(&pack)?.get(&offset).cloned()
     }
 
-    pub(crate) fn forget(&self, pack: Uuid) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&pack);
+    /// Watches over what is pending of a pack: dropped, it forgets it.
+    pub(crate) fn watch(&self, pack: Uuid) -> Watch {
+        Watch { pending: self.clone(), pack }
+    }
+}
+
+/// Held while a pack is on its way; however that ends, its bytes do not stay in memory.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    pending: Pending,
+    pack: Uuid,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.pending.0.write().unwrap_or_else(PoisonError::into_inner).remove(&self.pack);
     }
 }

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::objects::Objects;
 use crate::pack;
 use crate::pack::frames::Payload;
-use crate::pack::pending::Pending;
+use crate::pack::pending::{Pending, Watch};
 
 /// A data pack is closed after the chunk that reaches this.
 const DATA_PACK_BYTES: u64 = 64 << 20;
@@ -110,6 +110,7 @@ struct OpenPack {
     handed_on: u64,
     footer: Footer,
     parts: Option<Parts>,
+    _watch: Watch,
 }
 
 struct Parts {
@@ -149,7 +150,8 @@ impl Writer {
     }
 
     async fn place(&mut self, chunk: Chunk) -> Result<PackLocation> {
-        let pack = self.open.get_or_insert_with(|| OpenPack::begin(self.area, self.environment.new_id()));
+        let pack =
+            self.open.get_or_insert_with(|| OpenPack::begin(self.area, self.environment.new_id(), &self.pending));
         let at = pack.push(self.area, &chunk);
         if let Some(plain) = chunk.pending {
             self.pending.insert(at.pack, at.offset, plain);
@@ -176,14 +178,10 @@ impl Writer {
         let weight = pack.buffer.len().div_ceil(PART_BYTES).clamp(1, PARTS_IN_FLIGHT);
         let weight = u32::try_from(weight).expect("a handful of parts");
         let permit = self.permits.clone().acquire_many_owned(weight).await.map_err(|_| Error::SessionEnded)?;
-        let (objects, pending) = (self.objects.clone(), self.pending.clone());
+        let objects = self.objects.clone();
         self.closing.spawn(async move {
-            let id = pack.id;
             let uploaded = complete(pack, &objects).await;
             drop(permit);
-            if uploaded.is_ok() {
-                pending.forget(id);
-            }
             uploaded
         });
         Ok(())
@@ -211,20 +209,19 @@ impl Writer {
     }
 }
 
-impl Drop for Writer {
-    fn drop(&mut self) {
-        // What never became durable is of no use to anybody.
-        if let Some(pack) = &self.open {
-            self.pending.forget(pack.id);
-        }
-    }
-}
-
 impl OpenPack {
-    fn begin(area: Area, id: Uuid) -> Self {
+    fn begin(area: Area, id: Uuid, pending: &Pending) -> Self {
         let mut buffer = BytesMut::new();
         buffer.extend_from_slice(&Header::plain(id).encode());
-        Self { id, key: pack::key(area, id), buffer, handed_on: 0, footer: Footer::default(), parts: None }
+        Self {
+            id,
+            key: pack::key(area, id),
+            buffer,
+            handed_on: 0,
+            footer: Footer::default(),
+            parts: None,
+            _watch: pending.watch(id),
+        }
     }
 
     /// Offset of the next byte in the object.
@@ -281,7 +278,7 @@ async fn hand_on(pack: &mut OpenPack, objects: &Objects, permits: &Arc<Semaphore
 }
 
 async fn complete(mut pack: OpenPack, objects: &Objects) -> Result<()> {
-    let rest = pack.buffer.freeze();
+    let rest = std::mem::take(&mut pack.buffer).freeze();
     let Some(mut parts) = pack.parts.take() else { return objects.put(&pack.key, rest).await };
     let uploaded = async {
         parts

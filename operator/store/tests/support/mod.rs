@@ -13,8 +13,8 @@ use futures::stream::BoxStream;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
-    PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use varve_store::backend::{self, Schemes};
 use varve_store::{CountingEnvironment, Options, Store};
@@ -152,6 +152,80 @@ impl ObjectStore for Counting {
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         self.counts.lists.fetch_add(1, Ordering::SeqCst);
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.inner.copy_opts(from, to, options).await
+    }
+}
+
+/// A backend that lacks what some S3-like servers lack, or fails as a dying one does.
+#[derive(Debug)]
+pub struct Weak {
+    inner: Arc<dyn ObjectStore>,
+    /// Whether it refuses conditional writes.
+    pub refuses_conditions: bool,
+    /// Writes that succeed before all later ones fail.
+    pub writes_left: AtomicU64,
+}
+
+impl Weak {
+    pub fn without_conditions(inner: Arc<dyn ObjectStore>) -> Self {
+        Self { inner, refuses_conditions: true, writes_left: AtomicU64::new(u64::MAX) }
+    }
+
+    pub fn failing_after(inner: Arc<dyn ObjectStore>, writes: u64) -> Self {
+        Self { inner, refuses_conditions: false, writes_left: AtomicU64::new(writes) }
+    }
+
+    fn write(&self) -> Result<()> {
+        let take = |left: u64| left.checked_sub(1);
+        let taken = self.writes_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take);
+        let failed = |_| object_store::Error::Generic { store: "weak", source: "the disk is gone".into() };
+        taken.map(|_| ()).map_err(failed)
+    }
+}
+
+impl fmt::Display for Weak {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Weak({})", self.inner)
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Weak {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        self.write()?;
+        if self.refuses_conditions && options.mode != PutMode::Overwrite {
+            let (operation, implementer) = ("conditional put".to_owned(), "weak".to_owned());
+            return Err(object_store::Error::NotImplemented { operation, implementer });
+        }
+        self.inner.put_opts(location, payload, options).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.write()?;
+        self.inner.put_multipart_opts(location, options).await
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.inner.get_opts(location, options).await
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        self.inner.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.inner.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         self.inner.list_with_delimiter(prefix).await
     }
 
