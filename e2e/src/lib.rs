@@ -37,7 +37,7 @@ pub struct Space {
 }
 
 impl Space {
-    /// A fresh namespace, under PodSecurity `restricted`.
+    /// A fresh namespace, under the Pod Security Standard `restricted`.
     pub async fn new(purpose: &str) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         ensure!(env("VARVE_E2E")? == "1", "VARVE_E2E must be 1: run these tests by `cargo xtask e2e`");
@@ -169,6 +169,18 @@ impl Drop for Space {
             eprintln!("{error:#}");
         }
     }
+}
+
+/// An object of one of Varve's kinds.
+pub fn object(kind: &str, name: &str, spec: Value) -> Value {
+    let mut object = json!({ "apiVersion": varve_api::API_VERSION, "kind": kind, "metadata": { "name": name } });
+    object["spec"] = spec;
+    object
+}
+
+/// The small image that the cluster's registry holds: a shell, its tools, and `fetch`.
+pub fn busybox(tag: &str) -> Result<String> {
+    Ok(format!("{}/busybox:{tag}", env("VARVE_REGISTRY")?))
 }
 
 /// The objects of a YAML text.

@@ -16,7 +16,7 @@ use crate::Space;
 /// How long anything may take that needs no pod.
 pub const SOON: Duration = Duration::from_secs(30);
 /// How long anything may take that needs pods, on a busy machine.
-pub const PODS: Duration = Duration::from_secs(180);
+pub const PODS: Duration = Duration::from_mins(3);
 
 /// Waits until `is` says so, asking again and again: for what no watch tells.
 pub async fn until(what: &str, within: Duration, mut is: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
@@ -59,7 +59,8 @@ conditioned! {
 
 /// The conditions of an object in one line each.
 pub fn shown<K: Conditioned>(object: &K) -> String {
-    object.conditions().iter().map(|c| format!("\n  {}={} {}: {}", c.type_, c.status, c.reason, c.message)).collect()
+    let lines = object.conditions().iter().map(|c| format!("  {}={} {}: {}", c.type_, c.status, c.reason, c.message));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 impl Space {
@@ -93,7 +94,7 @@ impl Space {
                 K::kind(&()),
                 last.map_or_else(
                     || " not there".into(),
-                    |object| format!("{}{}", object.explanation(), shown(&object))
+                    |object| format!("{}\n{}", object.explanation(), shown(&object))
                 ),
                 self.describe(),
             ),

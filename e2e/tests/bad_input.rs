@@ -6,11 +6,7 @@ use serde_json::{Value, json};
 use varve_api::{Commit, Job, Pipeline, Repo};
 use varve_e2e::host::Host;
 use varve_e2e::wait::{PODS, SOON, shown};
-use varve_e2e::{Space, env, store};
-
-fn object(kind: &str, name: &str, spec: Value) -> Value {
-    json!({ "apiVersion": varve_api::API_VERSION, "kind": kind, "metadata": { "name": name }, "spec": spec })
-}
+use varve_e2e::{Space, busybox, env, object, store};
 
 fn repo(name: &str) -> Value {
     object("Repo", name, json!({}))
@@ -21,8 +17,9 @@ fn text(name: &str, repo: &str) -> Value {
 }
 
 fn pipeline(name: &str, inputs: Value) -> Result<Value> {
-    let image = format!("{}/busybox:1", env("VARVE_REGISTRY")?);
-    Ok(object("Pipeline", name, json!({ "inputs": inputs, "container": { "image": image, "command": ["true"] } })))
+    let mut spec = json!({ "container": { "image": busybox("1")?, "command": ["true"] } });
+    spec["inputs"] = inputs;
+    Ok(object("Pipeline", name, spec))
 }
 
 /// Asserts that a stalled object gives this reason, and says all of these.

@@ -14,15 +14,7 @@ use serde_json::{Value, json};
 use varve_api::{Commit, Job, Pipeline, Repo};
 use varve_e2e::host::Host;
 use varve_e2e::wait::{PODS, SOON, until};
-use varve_e2e::{Space, env, store};
-
-fn object(kind: &str, name: &str, spec: Value) -> Value {
-    json!({ "apiVersion": varve_api::API_VERSION, "kind": kind, "metadata": { "name": name }, "spec": spec })
-}
-
-fn busybox() -> Result<String> {
-    Ok(format!("{}/busybox:1", env("VARVE_REGISTRY")?))
-}
+use varve_e2e::{Space, busybox, object, store};
 
 /// Ends the leading operator's process on this machine as nothing else does: SIGKILL.
 async fn kill_operator(client: &Client) -> Result<()> {
@@ -56,7 +48,7 @@ async fn sixty(space: &Space, host: &Host) -> Result<()> {
     );
     let spec = json!({
         "inputs": [{ "name": "images", "glob": "/*" }], "parallelism": 4, "datum": { "tries": 1 },
-        "container": { "image": busybox()?, "command": ["sh", "-c", code] },
+        "container": { "image": busybox("1")?, "command": ["sh", "-c", code] },
     });
     space.apply(&object("Pipeline", "copy", spec)).await?;
     let changes: Vec<Value> =
@@ -149,7 +141,7 @@ async fn of_five_gpu_pods_the_fifth_waits_and_says_why_and_all_let_go_when_done(
     );
     let spec = json!({
         "inputs": [{ "name": "images", "glob": "/*" }], "parallelism": 5,
-        "container": { "image": busybox()?, "command": ["sh", "-c", code], "resources": { "limits": { "nvidia.com/gpu": 1 } } },
+        "container": { "image": busybox("1")?, "command": ["sh", "-c", code], "resources": { "limits": { "nvidia.com/gpu": 1 } } },
     });
     space.apply(&object("Pipeline", "train", spec)).await?;
     let phases = async || -> Result<BTreeMap<String, usize>> {
@@ -195,7 +187,7 @@ async fn a_namespace_lost_comes_back_from_its_yaml_and_its_bucket() -> Result<()
             "copy",
             json!({
                 "inputs": [{ "name": "images", "glob": "/*" }],
-                "container": { "image": busybox()?, "command": ["sh", "-c", format!("for f in /pfs/images/*; do fetch {}/count/${{f##*/}} && cat $f >/pfs/out/${{f##*/}}; done", host.url)] },
+                "container": { "image": busybox("1")?, "command": ["sh", "-c", format!("for f in /pfs/images/*; do fetch {}/count/${{f##*/}} && cat $f >/pfs/out/${{f##*/}}; done", host.url)] },
             }),
         ),
     ];
@@ -203,7 +195,7 @@ async fn a_namespace_lost_comes_back_from_its_yaml_and_its_bucket() -> Result<()
     for (i, object) in yaml.iter().enumerate() {
         space.apply(object).await?;
         if (1..=2).contains(&i) {
-            space.ready::<Commit>(&object["metadata"]["name"].as_str().unwrap_or_default().to_owned(), SOON).await?;
+            space.ready::<Commit>(object["metadata"]["name"].as_str().unwrap_or_default(), SOON).await?;
         }
     }
     let heads = |repo: &Repo| {

@@ -10,11 +10,7 @@ use varve_api::job::DatumCounts;
 use varve_api::{Commit, Job, Pipeline};
 use varve_e2e::host::Host;
 use varve_e2e::wait::{PODS, SOON, until};
-use varve_e2e::{Space, env};
-
-fn object(kind: &str, name: &str, spec: Value) -> Value {
-    json!({ "apiVersion": varve_api::API_VERSION, "kind": kind, "metadata": { "name": name }, "spec": spec })
-}
+use varve_e2e::{Space, busybox, env, object};
 
 fn put(path: &str, text: &str) -> Value {
     json!({ "put": { "path": path, "text": text } })
@@ -22,10 +18,6 @@ fn put(path: &str, text: &str) -> Value {
 
 fn delete(path: &str) -> Value {
     json!({ "delete": { "path": path } })
-}
-
-fn busybox(tag: &str) -> Result<String> {
-    Ok(format!("{}/busybox:{tag}", env("VARVE_REGISTRY")?))
 }
 
 /// A Pipeline that reads each file of `from` by itself: counts it on the host, and writes it under its own name.
@@ -321,11 +313,11 @@ async fn users_code_finds_no_credential() -> Result<()> {
     space.with_store().await?;
     space.apply(&object("Repo", "images", json!({}))).await?;
     change(&space, "first", &[put("/a", "a\n")]).await?;
-    let code = r#"
+    let code = r"
         { env; id; cat /proc/self/mountinfo; ps; ls -la / /var/run /run /.varve /pfs 2>&1
           for p in /proc/[0-9]*; do cat $p/environ $p/cmdline 2>&1; done
           for f in $(ls -d /var/run/secrets/* /run/secrets/* /var/run/varve/* /varve/* 2>/dev/null); do echo $f; cat $f; done
-          fetch http://169.254.169.254/latest/meta-data/ 2>&1; } >/pfs/out/report"#;
+          fetch http://169.254.169.254/latest/meta-data/ 2>&1; } >/pfs/out/report";
     let mut pipeline = object(
         "Pipeline",
         "look",

@@ -1,5 +1,7 @@
 //! A Job: one run of one Pipeline over fixed input Commits, ending in one output Commit.
 
+#![allow(clippy::duplicated_attributes, reason = "each printcolumn has a type and a priority of its own")]
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
 use schemars::JsonSchema;

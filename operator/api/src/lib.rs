@@ -4,6 +4,11 @@
 //! computed here is only what both the operator and its users must compute alike (names, sizes, times).
 //! `crds/` is rendered from these types by [`crd::files`].
 
+#![allow(
+    clippy::doc_markdown,
+    reason = "these descriptions are read in `kubectl explain`, where the kinds of Kubernetes stand bare"
+)]
+
 pub mod commit;
 pub mod conditions;
 pub mod crd;

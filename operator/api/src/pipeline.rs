@@ -1,5 +1,7 @@
 //! A Pipeline: a container to run over inputs, and where its output goes.
 
+#![allow(clippy::duplicated_attributes, reason = "each printcolumn has a type and a priority of its own")]
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{

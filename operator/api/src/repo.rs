@@ -1,5 +1,7 @@
 //! A Repo: a named collection of files with branches.
 
+#![allow(clippy::duplicated_attributes, reason = "each printcolumn has a type and a priority of its own")]
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
 use schemars::JsonSchema;

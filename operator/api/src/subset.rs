@@ -36,14 +36,14 @@ fn keep(schema: &mut Value, fields: &[&str]) {
     }
 }
 
-fn map_list(items: Value, max: u32, key: &str) -> Schema {
+fn map_list(items: &Value, max: u32, key: &str) -> Schema {
     json_schema!({
         "type": "array", "maxItems": max, "items": items,
         "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key],
     })
 }
 
-fn list(items: Value, max: u32) -> Schema {
+fn list(items: &Value, max: u32) -> Schema {
     json_schema!({ "type": "array", "maxItems": max, "items": items, "x-kubernetes-list-type": "atomic" })
 }
 
@@ -76,7 +76,7 @@ pub(crate) fn env(generator: &mut SchemaGenerator) -> Schema {
         "(has(self.configMapKeyRef) ? 1 : 0) + (has(self.secretKeyRef) ? 1 : 0) + (has(self.fieldRef) ? 1 : 0) == 1",
         "valueFrom must have exactly one of configMapKeyRef, secretKeyRef and fieldRef",
     )]);
-    map_list(item, 256, "name")
+    map_list(&item, 256, "name")
 }
 
 pub(crate) fn env_from(generator: &mut SchemaGenerator) -> Schema {
@@ -88,7 +88,7 @@ pub(crate) fn env_from(generator: &mut SchemaGenerator) -> Schema {
         "has(self.configMapRef) != has(self.secretRef)",
         "each entry of envFrom must have exactly one of configMapRef and secretRef",
     )]);
-    list(item, 64)
+    list(&item, 64)
 }
 
 pub(crate) fn resources(generator: &mut SchemaGenerator) -> Schema {
@@ -115,7 +115,7 @@ pub(crate) fn volume_mounts(generator: &mut SchemaGenerator) -> Schema {
         "self.startsWith('/') && !(self == '/pfs' || self.startsWith('/pfs/') || self == '/.varve' || self.startsWith('/.varve/'))",
         "mountPath must begin with /, and may not be /pfs or /.varve or lie in them",
     )]);
-    map_list(item, 64, "mountPath")
+    map_list(&item, 64, "mountPath")
 }
 
 pub(crate) fn node_selector(_: &mut SchemaGenerator) -> Schema {
@@ -126,7 +126,7 @@ pub(crate) fn node_selector(_: &mut SchemaGenerator) -> Schema {
 }
 
 pub(crate) fn tolerations(generator: &mut SchemaGenerator) -> Schema {
-    list(only::<Toleration>(generator, &["key", "operator", "value", "effect", "tolerationSeconds"]), 64)
+    list(&only::<Toleration>(generator, &["key", "operator", "value", "effect", "tolerationSeconds"]), 64)
 }
 
 pub(crate) fn affinity(generator: &mut SchemaGenerator) -> Schema {
@@ -151,7 +151,7 @@ fn drop_fields(schema: &mut Value, names: &[&str]) {
 pub(crate) fn image_pull_secrets(generator: &mut SchemaGenerator) -> Schema {
     let mut item = only::<LocalObjectReference>(generator, &["name"]);
     item["required"] = json!(["name"]);
-    map_list(item, 16, "name")
+    map_list(&item, 16, "name")
 }
 
 pub(crate) fn volumes(generator: &mut SchemaGenerator) -> Schema {
@@ -190,5 +190,5 @@ pub(crate) fn volumes(generator: &mut SchemaGenerator) -> Schema {
             "the names varve, varve-store and varve-tmp are taken by Varve's own volumes",
         ),
     ]);
-    map_list(item, 64, "name")
+    map_list(&item, 64, "name")
 }
