@@ -17,7 +17,7 @@ pub const STORE_VOLUME: &str = "varve-store";
 pub const TMP_VOLUME: &str = "varve-tmp";
 
 /// Where `install` and `keeper` see the shared volume.
-pub const VOLUME_PATH: &str = "/varve";
+pub const VOLUME_PATH: &str = "/var/lib/varve";
 /// The folder of the shared volume with the shim and the socket; 0755.
 pub const CTL: &str = "ctl";
 /// The folder of the shared volume where the next datum's inputs are staged; 0700.
