@@ -126,9 +126,10 @@ pub fn resolve(changes: &[Change], facts: &Facts) -> Result<Progress, CommitErro
         } else if let Some(copy) = &change.copy {
             resolver.copy(index, copy)?;
         } else if let Some(delete) = &change.delete
-            && resolver.needs.is_empty()
+            && resolver.needs.iter().all(|need| matches!(need, Need::Find(_)))
         {
-            // What a deletion meets depends on all before it, so it is looked at only when that is known.
+            // What a deletion meets depends on all before it, so it is looked at only when that is known. (A deletion
+            // whose path is still to be looked up is known: it goes through, or the whole fails.)
             resolver.delete(&delete.path)?;
         }
     }
@@ -208,18 +209,13 @@ impl Resolver<'_> {
             return Ok(());
         };
         let write = |content: &[u8]| Edit::Write(Bytes::copy_from_slice(content));
-        match key {
-            Some(key) => match map.find(key) {
-                Some(content) => self.edit(target, write(content)),
-                None => {
-                    return Err(CommitError::ConfigMapKeyNotFound { name: name.to_owned(), key: key.to_owned() });
-                }
-            },
-            None => {
-                for key in map.keys() {
-                    let content = map.find(key).unwrap_or_default();
-                    self.edit(target.join(key)?, write(content));
-                }
+        if let Some(key) = key {
+            let missing = || CommitError::ConfigMapKeyNotFound { name: name.to_owned(), key: key.to_owned() };
+            self.edit(target, write(map.find(key).ok_or_else(missing)?));
+        } else {
+            for key in map.keys() {
+                let content = map.find(key).unwrap_or_default();
+                self.edit(target.join(key)?, write(content));
             }
         }
         Ok(())
@@ -245,18 +241,18 @@ impl Resolver<'_> {
         }
         let trimmed = if text.len() > 1 { text.strip_suffix('/').unwrap_or(text) } else { text };
         let target = path(trimmed)?;
-        match self.exists(&target) {
-            Some(false) => return Err(CommitError::NothingToDelete { path: target }),
-            Some(true) => self.edit(target, Edit::Delete),
-            None => {} // asked for
+        if self.exists(&target) == Some(false) {
+            return Err(CommitError::NothingToDelete { path: target });
         }
+        self.edit(target, Edit::Delete);
         Ok(())
     }
 
     /// Whether something stands at a path by now; none where that must be looked up.
     fn exists(&mut self, target: &RepoPath) -> Option<bool> {
-        let puts_below = |(path, edit): (&RepoPath, &Edit)| path.starts_with(target) && *edit != Edit::Delete;
-        if target.is_root() || self.edits.iter().any(puts_below) {
+        let is_put = |edit: &Edit| *edit != Edit::Delete;
+        if target.is_root() || self.edits.get(target).is_some_and(is_put) || self.below(target).any(|(_, e)| is_put(e))
+        {
             return Some(true);
         }
         let tree = match self.covering(target) {
@@ -267,13 +263,19 @@ impl Resolver<'_> {
             Some(_) => return Some(false),
         };
         let place = Place { tree, path: target.clone() };
-        match self.facts.found.iter().find(|(known, _)| *known == place) {
-            Some((_, object)) => Some(object.is_some()),
-            None => {
-                self.needs.push(Need::Find(place));
-                None
-            }
+        if let Some((_, object)) = self.facts.found.iter().find(|(known, _)| *known == place) {
+            return Some(object.is_some());
         }
+        self.needs.push(Need::Find(place));
+        None
+    }
+
+    /// The edits strictly below a path: in order of bytes they are neighbours, behind `path/`.
+    fn below<'e>(&'e self, path: &'e RepoPath) -> impl Iterator<Item = (&'e RepoPath, &'e Edit)> {
+        // No name holds a NUL, so nothing stands between `path/` and `path/\u{1}`.
+        let first = if path.is_root() { "\u{1}".to_owned() } else { format!("{}/\u{1}", path.as_str()) };
+        let from = RepoPath::parse(&first).ok(); // too long: nothing can lie below
+        from.into_iter().flat_map(|from| self.edits.range(from..)).take_while(|(other, _)| other.starts_with(path))
     }
 
     /// The edit of the path itself or of the nearest directory above it.
@@ -347,7 +349,10 @@ impl Resolver<'_> {
 
     /// Adds an edit and takes away what it makes pointless.
     fn edit(&mut self, path: RepoPath, edit: Edit) {
-        self.edits.retain(|other, _| !other.starts_with(&path));
+        let pointless: Vec<RepoPath> = self.below(&path).map(|(other, _)| other.clone()).collect();
+        for other in pointless {
+            self.edits.remove(&other);
+        }
         if edit != Edit::Delete {
             let mut above = path.parent();
             while let Some(directory) = above {
@@ -443,7 +448,9 @@ impl CommitError {
         match self {
             Self::Path(_) => Reason::InvalidPath,
             Self::Glob(_) => Reason::GlobInvalid,
-            Self::NothingToCopy { .. } | Self::NothingToDelete { .. } | Self::NothingMatches { .. } => Reason::PathNotFound,
+            Self::NothingToCopy { .. } | Self::NothingToDelete { .. } | Self::NothingMatches { .. } => {
+                Reason::PathNotFound
+            }
             Self::FileAtRoot { .. } => Reason::FileAndDirectory,
             Self::ConfigMapNotFound { .. } => Reason::ConfigMapNotFound,
             Self::ConfigMapKeyNotFound { .. } => Reason::ConfigMapKeyNotFound,

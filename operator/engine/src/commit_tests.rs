@@ -105,7 +105,10 @@ fn deleting_what_is_not_there_names_the_path() {
 
 #[test]
 fn a_glob_deletes_what_the_parent_has_and_what_was_put_before_it() {
-    let edits = done(&["/s/a.tmp", "/s/b.txt", "/c.tmp"], &[put("/s/new.tmp", "1"), delete("/**/*.tmp"), put("/s/last.tmp", "2")]);
+    let edits = done(
+        &["/s/a.tmp", "/s/b.txt", "/c.tmp"],
+        &[put("/s/new.tmp", "1"), delete("/**/*.tmp"), put("/s/last.tmp", "2")],
+    );
     let expected = [
         (path("/c.tmp"), Edit::Delete),
         (path("/s/a.tmp"), Edit::Delete),
@@ -191,11 +194,7 @@ fn fetched_files_take_the_place_of_the_put_that_asked_for_them() {
     assert_eq!(imports, BTreeMap::from([(0, files[..1].to_vec()), (2, files[1..].to_vec())]));
     let facts = Facts { imports: Some(imports), ..Facts::default() };
     let edits = resolved(&["/p/old"], &changes, facts).unwrap();
-    let expected = [
-        (path("/p"), Edit::Delete),
-        (path("/p/a"), Edit::Put(file("a"))),
-        (path("/p/y"), write("mine")),
-    ];
+    let expected = [(path("/p"), Edit::Delete), (path("/p/a"), Edit::Put(file("a"))), (path("/p/y"), write("mine"))];
     assert_eq!(edits, expected);
 }
 
@@ -203,4 +202,50 @@ fn fetched_files_take_the_place_of_the_put_that_asked_for_them() {
 fn a_file_that_nothing_asked_for_is_refused() {
     let error = attribute(&[fetch("/a", "https://example.org/a")], [(path("/b"), file("b"))]).unwrap_err();
     assert_eq!(error, CommitError::StrayImport { path: path("/b") });
+}
+
+#[test]
+fn many_deletions_ask_for_their_paths_at_once() {
+    let changes: Vec<Change> = (0..100).map(|n| delete(&format!("/f{n}"))).collect();
+    let Ok(Progress::Needs(needs)) = resolve(&changes, &Facts::default()) else { panic!("it knows the tree already") };
+    assert_eq!(needs.len(), 100);
+}
+
+#[test]
+fn names_that_begin_alike_are_not_below_each_other() {
+    let edits = done(&["/a.txt", "/a/x"], &[put("/a.txt", "1"), put("/a/y", "2"), put("/a!", "3"), delete("/a")]);
+    assert_eq!(edits, [(path("/a"), Edit::Delete), (path("/a!"), write("3")), (path("/a.txt"), write("1"))]);
+}
+
+proptest::proptest! {
+    #[test]
+    fn edits_made_one_after_the_other_give_what_the_changes_say(
+        steps in proptest::collection::vec(("(/(a|b|c)){1,3}", proptest::bool::ANY), 1..12),
+    ) {
+        // A model that holds the files of an empty parent.
+        let mut files: BTreeMap<RepoPath, String> = BTreeMap::new();
+        let mut changes = Vec::new();
+        for (index, (at, is_put)) in steps.iter().enumerate() {
+            let target = path(at);
+            let is_there = files.keys().any(|file| file.starts_with(&target));
+            if !is_put && !is_there {
+                continue; // a deletion of nothing is an error, tested elsewhere
+            }
+            files.retain(|file, _| !(file.starts_with(&target) || *is_put && target.starts_with(file)));
+            if *is_put {
+                files.insert(target, index.to_string());
+                changes.push(put(at, &index.to_string()));
+            } else {
+                changes.push(delete(at));
+            }
+        }
+        let mut applied: BTreeMap<RepoPath, String> = BTreeMap::new();
+        for (at, edit) in done(&[], &changes) {
+            applied.retain(|file, _| !file.starts_with(&at) && (edit == Edit::Delete || !at.starts_with(file)));
+            if let Edit::Write(content) = edit {
+                applied.insert(at, String::from_utf8(content.to_vec()).expect("a number"));
+            }
+        }
+        proptest::prop_assert_eq!(applied, files);
+    }
 }

@@ -106,7 +106,8 @@ impl<'a> Expansion<'a> {
         if count > u128::from(limit.get()) {
             return Err(DatumError::TooMany { count: Some(count), limit: limit.get() });
         }
-        let leaves = all.into_iter().zip(tree.leaves()).map(|(all, leaf)| Slots::first(all, leaf.is_optional)).collect();
+        let leaves =
+            all.into_iter().zip(tree.leaves()).map(|(all, leaf)| Slots::first(all, leaf.is_optional)).collect();
         Ok(Self::new(tree, spec_digest, leaves, limit))
     }
 
@@ -272,7 +273,8 @@ impl PartialOrd for KeyPath {
 impl Slots {
     /// A leaf that is looked at for the first time: there were no datums, not even of its absence.
     fn first(all: Vec<Match>, is_optional: bool) -> Self {
-        let changes = all.into_iter().map(|found| MatchChange { path: found.path, before: None, after: Some(found.object) });
+        let changes =
+            all.into_iter().map(|found| MatchChange { path: found.path, before: None, after: Some(found.object) });
         let facts = LeafFacts { changes: changes.collect(), all: Some(Vec::new()) };
         let mut slots = Self::of(facts, false);
         if is_optional && slots.all.is_empty() {

@@ -26,7 +26,8 @@ fn input(name: &str, members: Option<(&str, &[&str])>, optional: bool) -> Input 
 }
 
 fn tree(inputs: Vec<Input>) -> InputTree {
-    InputTree::parse("out", &PipelineSpec { inputs, ..PipelineSpec::default() }).expect("tests write inputs that may be")
+    InputTree::parse("out", &PipelineSpec { inputs, ..PipelineSpec::default() })
+        .expect("tests write inputs that may be")
 }
 
 fn path(name: &str) -> RepoPath {
@@ -106,7 +107,8 @@ fn a_change_of_one_side_of_a_cross_changes_what_it_is_crossed_with() {
 
 #[test]
 fn a_single_input_never_needs_its_whole_list() {
-    let alone = tree(vec![input("a", None, false), input("b", None, false), input("u", Some(("union", &["a", "b"])), false)]);
+    let alone =
+        tree(vec![input("a", None, false), input("b", None, false), input("u", Some(("union", &["a", "b"])), false)]);
     assert_eq!(full_lists_needed(&alone, &[true, true]), [false, false]);
     let crossed = tree(vec![input("a", None, false), input("b", None, false)]);
     assert_eq!(full_lists_needed(&crossed, &[true, false]), [false, true]);
@@ -147,7 +149,7 @@ fn more_datums_than_the_limit_are_an_error_before_the_first() {
 fn a_key_that_is_too_long_is_an_error_and_ends_the_expansion() {
     let names = ["a", "b", "c", "d"];
     let tree = tree(names.iter().map(|name| input(name, None, false)).collect());
-    let long = |name: &str| format!("{}/{name}", ["x"; 1200].join("/"));
+    let long = |name: &str| format!("{}{name}", "x/".repeat(1200));
     let matches: Vec<Vec<Match>> =
         names.iter().map(|name| vec![Match { path: path(&long(name)), object: file("x") }]).collect();
     let mut datums = Expansion::full(&tree, Hash::ZERO, matches, LIMIT).unwrap();

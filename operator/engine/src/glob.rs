@@ -88,6 +88,7 @@ impl Glob {
     pub fn matches(&self, path: &RepoPath, object: &Object) -> bool {
         let fits_kind = match self.depth() {
             Depth::Exactly(0) => return path.is_root() && object.is_directory() && object.files > 0,
+            _ if path.is_root() => return false, // `*` would take its empty name
             Depth::Exactly(_) => object.is_directory() || !self.is_directories_only,
             Depth::AnyFile => !object.is_directory(),
         };
@@ -317,7 +318,9 @@ enum Cause {
     Dots,
     #[error("`**` must stand alone between slashes, as in /a/**/b: within a name write `*`")]
     StarsInName,
-    #[error("a pattern that ends in `/` matches directories, which need a fixed depth: write /*/ for those at the top, or end in ** for all files")]
+    #[error(
+        "a pattern that ends in `/` matches directories, which need a fixed depth: write /*/ for those at the top, or end in ** for all files"
+    )]
     DirectoriesAtAnyDepth,
     #[error("`{c}` has no end within its name: close it before the next `/`, or write `\\{c}` to mean the character")]
     Unclosed { c: char },

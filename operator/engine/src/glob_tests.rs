@@ -100,6 +100,13 @@ fn the_whole_repo_is_one_match_unless_it_is_empty() {
 }
 
 #[test]
+fn no_wildcard_matches_the_root() {
+    for pattern in ["/*", "/**", "/{,a}"] {
+        assert!(!glob(pattern).matches(&RepoPath::ROOT, &directory("all", 3)), "{pattern}");
+    }
+}
+
+#[test]
 fn prefix_and_depth_say_where_not_to_look() {
     for (pattern, prefix, depth) in [
         ("/", "/", Depth::Exactly(0)),
@@ -130,8 +137,14 @@ fn a_pattern_that_cannot_be_read_says_what_to_write() {
         ("/a//b", "`/a//b`: `//` names nothing: put one `/` between two names"),
         ("/a/../b", "`/a/../b`: `.` and `..` may not be names: write the path from the repo's root"),
         ("/a**", "`/a**`: `**` must stand alone between slashes, as in /a/**/b: within a name write `*`"),
-        ("/{a/b,c}", "`/{a/b,c}`: `{` has no end within its name: close it before the next `/`, or write `\\{` to mean the character"),
-        ("/[a", "`/[a`: `[` has no end within its name: close it before the next `/`, or write `\\[` to mean the character"),
+        (
+            "/{a/b,c}",
+            "`/{a/b,c}`: `{` has no end within its name: close it before the next `/`, or write `\\{` to mean the character",
+        ),
+        (
+            "/[a",
+            "`/[a`: `[` has no end within its name: close it before the next `/`, or write `\\[` to mean the character",
+        ),
         ("/a)", "`/a)`: `)` has no beginning: write `\\)` to mean the character"),
         ("/[z-a]", "`/[z-a]`: the range z-a runs backwards: write a-z"),
     ] {

@@ -270,7 +270,9 @@ pub enum InputError {
         second: String,
     },
     /// A Pipeline that would trigger itself.
-    #[error("input {input} reads branch {branch} of Repo {repo}, which this Pipeline writes: set `output` to another Repo or branch")]
+    #[error(
+        "input {input} reads branch {branch} of Repo {repo}, which this Pipeline writes: set `output` to another Repo or branch"
+    )]
     ReadsItsOutput {
         /// The input.
         input: String,
@@ -280,7 +282,9 @@ pub enum InputError {
         branch: String,
     },
     /// Unions inside crosses that unfold to too much.
-    #[error("crossing these unions gives {arms} combinations of inputs, and at most {MAX_ARMS} are allowed: read several branches by fewer unions")]
+    #[error(
+        "crossing these unions gives {arms} combinations of inputs, and at most {MAX_ARMS} are allowed: read several branches by fewer unions"
+    )]
     TooManyArms {
         /// How many.
         arms: usize,
@@ -295,9 +299,11 @@ impl InputError {
             Self::ReadsItsOutput { .. } => Reason::InputIsOutput,
             Self::Glob { .. } => Reason::GlobInvalid,
             Self::MountTaken { .. } => Reason::MountTaken,
-            Self::None | Self::Unknown { .. } | Self::UsedTwice { .. } | Self::Name { .. } | Self::TooManyArms { .. } => {
-                Reason::InputInvalid
-            }
+            Self::None
+            | Self::Unknown { .. }
+            | Self::UsedTwice { .. }
+            | Self::Name { .. }
+            | Self::TooManyArms { .. } => Reason::InputInvalid,
         }
     }
 }

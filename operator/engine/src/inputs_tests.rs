@@ -6,16 +6,16 @@ fn leaf(name: &str, glob: &str) -> Input {
     Input { name: name.to_owned(), glob: Some(glob.to_owned()), ..Input::default() }
 }
 
-fn list(names: &[&str]) -> Option<Vec<String>> {
-    Some(names.iter().map(|&name| name.to_owned()).collect())
+fn list(names: &[&str]) -> Vec<String> {
+    names.iter().map(|&name| name.to_owned()).collect()
 }
 
 fn cross_of(name: &str, members: &[&str]) -> Input {
-    Input { name: name.to_owned(), cross: list(members), ..Input::default() }
+    Input { name: name.to_owned(), cross: Some(list(members)), ..Input::default() }
 }
 
 fn union_of(name: &str, members: &[&str]) -> Input {
-    Input { name: name.to_owned(), union: list(members), ..Input::default() }
+    Input { name: name.to_owned(), union: Some(list(members)), ..Input::default() }
 }
 
 fn parse(inputs: Vec<Input>) -> Result<InputTree, InputError> {
@@ -61,7 +61,8 @@ fn a_named_root_leaves_the_other_inputs_out() {
 
 #[test]
 fn the_order_of_the_list_means_nothing() {
-    let inputs = vec![leaf("a", "/*"), leaf("b", "/"), leaf("c", "/**"), union_of("u", &["a", "b"]), cross_of("x", &["u", "c"])];
+    let inputs =
+        vec![leaf("a", "/*"), leaf("b", "/"), leaf("c", "/**"), union_of("u", &["a", "b"]), cross_of("x", &["u", "c"])];
     let mut turned = inputs.clone();
     turned.reverse();
     assert_eq!(parse(inputs), parse(turned));
@@ -122,7 +123,8 @@ fn unions_that_unfold_to_too_much_are_refused() {
 #[test]
 fn shape_is_what_makes_keys_and_not_where_they_are_read() {
     let tree = parse(vec![leaf("a", "/*")]).unwrap();
-    let elsewhere = parse(vec![Input { repo: Some("other".into()), branch: Some("dev".into()), ..leaf("a", "/*") }]).unwrap();
+    let elsewhere =
+        parse(vec![Input { repo: Some("other".into()), branch: Some("dev".into()), ..leaf("a", "/*") }]).unwrap();
     let otherwise = parse(vec![leaf("a", "/*/*")]).unwrap();
     assert!(tree.has_shape_of(&elsewhere) && !tree.has_shape_of(&otherwise));
 }

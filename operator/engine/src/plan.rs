@@ -168,7 +168,8 @@ fn add_mounts(digest: &mut SpecDigest, spec: &PipelineSpec, config_maps: &Config
     for mount in &spec.container.volume_mounts {
         let Some(volume) = volumes.get(mount.name.as_str()) else { continue };
         let sub_path = mount.sub_path.as_deref().unwrap_or_default();
-        let place = if sub_path.is_empty() { mount.mount_path.clone() } else { format!("{}#{sub_path}", mount.mount_path) };
+        let place =
+            if sub_path.is_empty() { mount.mount_path.clone() } else { format!("{}#{sub_path}", mount.mount_path) };
         if let Some(source) = &volume.config_map
             && let Some(map) = content(config_maps, &source.name, None, source.optional)?
         {
@@ -240,13 +241,13 @@ pub fn task(
 /// image's arguments, arguments replace the image's.
 pub fn argv(snapshot: &Snapshot) -> Result<Vec<String>, PlanError> {
     let (container, image) = (&snapshot.spec.container, &snapshot.image);
-    let mut argv = container.command.clone().unwrap_or_else(|| image.entrypoint.clone());
+    let mut words = container.command.clone().unwrap_or_else(|| image.entrypoint.clone());
     match (&container.args, &container.command) {
-        (Some(args), _) => argv.extend(args.iter().cloned()),
-        (None, None) => argv.extend(image.cmd.iter().cloned()),
+        (Some(args), _) => words.extend(args.iter().cloned()),
+        (None, None) => words.extend(image.cmd.iter().cloned()),
         (None, Some(_)) => {}
     }
-    if argv.is_empty() { Err(PlanError::NothingToRun { image: image.reference.clone() }) } else { Ok(argv) }
+    if words.is_empty() { Err(PlanError::NothingToRun { image: image.reference.clone() }) } else { Ok(words) }
 }
 
 /// Where the command is started.

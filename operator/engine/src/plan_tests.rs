@@ -1,6 +1,6 @@
 use k8s_openapi::api::core::v1::{
-    ConfigMapEnvSource, ConfigMapKeySelector, ConfigMapVolumeSource, EnvFromSource as KubeEnvFrom, EnvVar, EnvVarSource,
-    KeyToPath, ObjectFieldSelector, SecretKeySelector, SecretVolumeSource, Volume, VolumeMount,
+    ConfigMapEnvSource, ConfigMapKeySelector, ConfigMapVolumeSource, EnvFromSource as KubeEnvFrom, EnvVar,
+    EnvVarSource, KeyToPath, ObjectFieldSelector, SecretKeySelector, SecretVolumeSource, Volume, VolumeMount,
 };
 use proptest::prelude::*;
 use varve_api::pipeline::{DatumOptions, Input, Pod, ResolvedImage};
@@ -93,14 +93,16 @@ fn a_changed_image_command_argument_or_variable_changes_it() {
         |snapshot| snapshot.spec.container.command = Some(vec![]),
         |snapshot| snapshot.spec.container.args = Some(vec!["-v".into()]),
         |snapshot| snapshot.spec.container.working_dir = Some("/".into()),
-        |snapshot| snapshot.spec.container.env.push(EnvVar { name: "A".into(), value: Some("1".into()), value_from: None }),
+        |snapshot| {
+            snapshot.spec.container.env.push(EnvVar { name: "A".into(), value: Some("1".into()), value_from: None });
+        },
         |snapshot| snapshot.spec.datum.accept_exit_codes.push(9),
     ];
     let mut seen = BTreeSet::from([spec_digest(&snapshot(), &no_maps()).unwrap().digest()]);
     for change in changes {
-        let mut changed = snapshot();
-        change(&mut changed);
-        assert!(seen.insert(spec_digest(&changed, &no_maps()).unwrap().digest()), "each change gives another digest");
+        let mut other = snapshot();
+        change(&mut other);
+        assert!(seen.insert(spec_digest(&other, &no_maps()).unwrap().digest()), "each change gives another digest");
     }
 }
 
@@ -145,7 +147,8 @@ fn mounted_maps_count_by_content_and_secrets_by_name() {
     let mut snapshot = snapshot();
     let volume = |name: &str| Volume { name: name.into(), ..Volume::default() };
     let item = KeyToPath { key: "depth".into(), path: "depth.txt".into(), mode: None };
-    let map = ConfigMapVolumeSource { name: "settings".into(), items: Some(vec![item]), ..ConfigMapVolumeSource::default() };
+    let map =
+        ConfigMapVolumeSource { name: "settings".into(), items: Some(vec![item]), ..ConfigMapVolumeSource::default() };
     let secret = SecretVolumeSource { secret_name: Some("token".into()), ..SecretVolumeSource::default() };
     snapshot.spec.pod = Some(Pod {
         volumes: vec![
@@ -158,7 +161,8 @@ fn mounted_maps_count_by_content_and_secrets_by_name() {
         ],
         ..Pod::default()
     });
-    let mount = |name: &str, path: &str| VolumeMount { name: name.into(), mount_path: path.into(), ..VolumeMount::default() };
+    let mount =
+        |name: &str, path: &str| VolumeMount { name: name.into(), mount_path: path.into(), ..VolumeMount::default() };
     snapshot.spec.container.volume_mounts = vec![mount("m", "/etc/settings"), mount("s", "/etc/token")];
     snapshot.spec.container.env_from = vec![KubeEnvFrom {
         prefix: Some("P_".into()),
@@ -173,10 +177,12 @@ fn mounted_maps_count_by_content_and_secrets_by_name() {
     assert_eq!(digest.env_from, [("P_".to_owned(), EnvFromSource::ConfigMap(data))]);
 }
 
+type Words<'a> = Option<&'a [&'a str]>;
+
 #[test]
 fn command_and_arguments_go_together_as_in_kubernetes() {
     let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
-    let cases: [(Option<&[&str]>, Option<&[&str]>, &[&str]); 4] = [
+    let cases: [(Words<'_>, Words<'_>, &[&str]); 4] = [
         (None, None, &["python3", "/totals.py"]),
         (None, Some(&["-V"]), &["python3", "-V"]),
         (Some(&["sh"]), None, &["sh"]),
@@ -197,7 +203,11 @@ fn command_and_arguments_go_together_as_in_kubernetes() {
 fn a_task_tells_the_code_the_commits_of_its_inputs() {
     let commits = BTreeMap::from([("sales".to_owned(), "uid-1".to_owned()), ("stores".to_owned(), "uid-2".to_owned())]);
     let task = task("totals-abc", &snapshot(), &commits, "uid-3").unwrap();
-    let input = |name: &str, mount: &str, commit: &str| TaskInput { name: name.into(), mount: mount.into(), commit: commit.into() };
+    let input = |name: &str, mount: &str, commit: &str| TaskInput {
+        name: name.into(),
+        mount: mount.into(),
+        commit: commit.into(),
+    };
     assert_eq!(task.inputs, [input("sales", "sold", "uid-1"), input("stores", "stores", "uid-2")]);
     assert_eq!((task.working_dir.as_str(), task.tries, task.timeout_seconds), ("/work", 3, 0));
     assert_eq!((task.job_name.as_str(), task.output_commit.as_str()), ("totals-abc", "uid-3"));

@@ -39,7 +39,7 @@ pub struct Candidate {
     pub uid: Uuid,
     /// Its place on the branch.
     pub seq: u64,
-    /// The uid of the source Commit that set it off; UUIDv7, so the order of runs is that of time.
+    /// The uid of the source Commit that set it off; a UUID of version 7, so the order of runs is that of time.
     pub run: Uuid,
     /// Every commit it stands on, inputs of inputs included; not itself.
     pub closure: Vec<Ancestor>,
@@ -125,13 +125,16 @@ fn next_set(inputs: &[InputCommits], state: &Chosen) -> Option<Vec<Place>> {
         .filter_map(|(index, place)| Some((candidate(&inputs[index], place)?.run, index, place)))
         .collect();
     steps.sort_unstable();
-    let open: Vec<Vec<Place>> =
-        inputs.iter().enumerate().map(|(index, input)| (state.0[index].unwrap_or(1)..=input.new.len()).collect()).collect();
+    let open: Vec<Vec<Place>> = inputs
+        .iter()
+        .enumerate()
+        .map(|(index, input)| (state.0[index].unwrap_or(1)..=input.new.len()).collect())
+        .collect();
     let mut search = Search { inputs, choices_left: MAX_CHOICES };
     steps.into_iter().find_map(|(_, index, place)| {
         let mut open = open.clone();
         open[index] = vec![place];
-        search.choose(index, &Standing::new(), &open, vec![None; inputs.len()])
+        search.choose(index, &Standing::new(), &open, &vec![None; inputs.len()])
     })
 }
 
@@ -151,14 +154,16 @@ impl<'a> Search<'a> {
         index: usize,
         standing: &Standing<'a>,
         open: &[Vec<Place>],
-        chosen: Vec<Option<Place>>,
+        chosen: &[Option<Place>],
     ) -> Option<Vec<Place>> {
         for &place in &open[index] {
             self.choices_left = self.choices_left.checked_sub(1)?;
-            let mut chosen = chosen.clone();
+            let mut chosen = chosen.to_vec();
             chosen[index] = Some(place);
             let mut together = standing.clone();
-            together.extend(candidate(&self.inputs[index], place).into_iter().flat_map(|c| stands_on(&self.inputs[index], c)));
+            together.extend(
+                candidate(&self.inputs[index], place).into_iter().flat_map(|c| stands_on(&self.inputs[index], c)),
+            );
             let agrees = |(input, places): (&InputCommits, &Vec<Place>)| -> Vec<Place> {
                 places.iter().copied().filter(|&place| agrees(&together, input, place)).collect()
             };
@@ -170,7 +175,7 @@ impl<'a> Search<'a> {
             match chosen.iter().position(Option::is_none) {
                 None => return chosen.into_iter().collect(),
                 Some(next) => {
-                    if let Some(found) = self.choose(next, &together, &still_open, chosen) {
+                    if let Some(found) = self.choose(next, &together, &still_open, &chosen) {
                         return Some(found);
                     }
                 }
@@ -232,8 +237,8 @@ fn disagreement<'a>(
     current: &'a Candidate,
 ) -> Option<(&'a str, &'a str)> {
     let standing: Standing<'_> = stands_on(ahead, newest).collect();
-    let (branch, _) =
-        stands_on(behind, current).find(|(branch, commit)| standing.get(branch).is_some_and(|other| other != commit))?;
+    let (branch, _) = stands_on(behind, current)
+        .find(|(branch, commit)| standing.get(branch).is_some_and(|other| other != commit))?;
     let ancestors = newest.closure.iter().chain(&current.closure);
     let named = ancestors.map(|ancestor| (ancestor.repo, ancestor.repo_name.as_str()));
     let own = [(ahead.repo, ahead.repo_name.as_str()), (behind.repo, behind.repo_name.as_str())];

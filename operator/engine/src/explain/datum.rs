@@ -22,7 +22,7 @@ pub struct FailedDatum {
 /// What a Job with failed datums says: how many, and of the first what happened.
 pub fn failed_datums(failed: u64, total: u64, first: &FailedDatum) -> String {
     let datums = if total == 1 { "datum" } else { "datums" };
-    let tries = if first.tries == 1 { "try".to_owned() } else { format!("{} tries", first.tries) };
+    let tries = if first.tries == 1 { "1 try".to_owned() } else { format!("{} tries", first.tries) };
     let printed = quote(&first.last_lines);
     let printed = if printed.is_empty() { "it printed nothing".to_owned() } else { format!("it printed: {printed}") };
     let (what, what_to_do) = what_happened(first);
@@ -37,10 +37,9 @@ fn what_happened(first: &FailedDatum) -> (String, &'static str) {
     const CODE: &str = "correct the code or the input; what succeeded is kept and not run again";
     let code = first.exit_code.unwrap_or_default();
     match first.reason.as_str() {
-        "OutOfMemory" => (
-            "it ran out of memory".to_owned(),
-            "raise container.resources.limits.memory, or let each datum need less",
-        ),
+        "OutOfMemory" => {
+            ("it ran out of memory".to_owned(), "raise container.resources.limits.memory, or let each datum need less")
+        }
         "ContainerLost" => (
             "its container ended under it, most likely for lack of memory".to_owned(),
             "raise container.resources.limits.memory, or let each datum need less",
@@ -49,18 +48,16 @@ fn what_happened(first: &FailedDatum) -> (String, &'static str) {
             "it took longer than datum.timeoutSeconds".to_owned(),
             "raise datum.timeoutSeconds, or let each datum do less",
         ),
-        "CommandNotFound" => (
-            "its command was not found in the image".to_owned(),
-            "correct container.command, or the image",
-        ),
+        "CommandNotFound" => {
+            ("its command was not found in the image".to_owned(), "correct container.command, or the image")
+        }
         "CommandNotExecutable" => (
             "its command can't be executed".to_owned(),
             "make the file executable, and check that the image is built for the nodes' architecture",
         ),
-        "WorkingDirectoryUnusable" => (
-            "its working directory can't be entered".to_owned(),
-            "correct container.workingDir, or the image",
-        ),
+        "WorkingDirectoryUnusable" => {
+            ("its working directory can't be entered".to_owned(), "correct container.workingDir, or the image")
+        }
         "OutputUnusable" => (
             "what it left in /pfs/out can't be kept".to_owned(),
             "let it write files, directories and links to files that are there",

@@ -108,8 +108,7 @@ pub(super) fn image(pods: &[&Pod]) -> Option<Finding> {
 pub(super) fn cannot_start(pods: &[&Pod]) -> Option<Finding> {
     let held = waiting(pods).find_map(|(container, state)| {
         let reason = state.reason.as_deref()?;
-        let is_error =
-            matches!(reason, "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError");
+        let is_error = matches!(reason, "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError");
         is_error.then(|| (container.name.as_str(), quote(state.message.as_deref().unwrap_or(reason))))
     });
     let ended = || {
@@ -134,7 +133,8 @@ pub(super) fn cannot_start(pods: &[&Pod]) -> Option<Finding> {
 
 /// Pods that find no node.
 pub(super) fn unschedulable(pods: &[&Pod]) -> Option<Finding> {
-    let messages: Vec<&str> = pods.iter().filter(|pod| phase(pod) == "Pending").filter_map(|pod| scheduler(pod)).collect();
+    let messages: Vec<&str> =
+        pods.iter().filter(|pod| phase(pod) == "Pending").filter_map(|pod| scheduler(pod)).collect();
     let said = quote(messages.first()?);
     let lacking: BTreeSet<&str> = messages.iter().flat_map(|message| insufficient(message)).collect();
     let lacking: Vec<&str> = lacking.into_iter().collect();
@@ -144,7 +144,10 @@ pub(super) fn unschedulable(pods: &[&Pod]) -> Option<Finding> {
     } else if said.contains("untolerated taint") {
         ("every node has a taint that they do not tolerate".to_owned(), "add pod.tolerations, or free a node")
     } else if said.contains("node affinity") || said.contains("node selector") {
-        ("no node has the labels that pod.nodeSelector or pod.affinity ask for".to_owned(), "correct them, or label a node")
+        (
+            "no node has the labels that pod.nodeSelector or pod.affinity ask for".to_owned(),
+            "correct them, or label a node",
+        )
     } else if said.contains("persistentvolumeclaim") || said.contains("PersistentVolumeClaim") {
         ("a claim of pod.volumes is not there or not bound".to_owned(), "create it, or correct pod.volumes")
     } else {
@@ -166,7 +169,8 @@ fn scheduler(pod: &Pod) -> Option<&str> {
 
 /// The resources that the scheduler's message calls insufficient.
 fn insufficient(message: &str) -> impl Iterator<Item = &str> {
-    let names = message.split("Insufficient ").skip(1).map(|rest| rest.split([',', ' ', '\n']).next().unwrap_or_default());
+    let names =
+        message.split("Insufficient ").skip(1).map(|rest| rest.split([',', ' ', '\n']).next().unwrap_or_default());
     names.map(|name| name.trim_end_matches('.')).filter(|name| !name.is_empty())
 }
 
@@ -191,13 +195,15 @@ pub(super) fn out_of_memory(pods: &[&Pod]) -> Option<Finding> {
 pub(super) fn taken_away(pods: &[&Pod]) -> Option<Finding> {
     let taken = pods.iter().find_map(|pod| {
         let status = pod.status.as_ref()?;
-        let disrupted = status.conditions.iter().flatten().find(|c| c.type_ == "DisruptionTarget" && c.status == "True");
+        let disrupted =
+            status.conditions.iter().flatten().find(|c| c.type_ == "DisruptionTarget" && c.status == "True");
         let said = disrupted.and_then(|condition| condition.message.as_deref()).or(status.message.as_deref());
         let is_taken = disrupted.is_some() || status.reason.as_deref() == Some("Evicted");
         let name = pod.metadata.name.as_deref().unwrap_or_default();
         is_taken.then(|| (name, quote(said.unwrap_or("no reason given"))))
     })?;
     let (name, said) = taken;
-    let message = format!("the cluster took pod {name} away: {said}. Another takes its place, and what is done stays done");
+    let message =
+        format!("the cluster took pod {name} away: {said}. Another takes its place, and what is done stays done");
     Some(Finding { reason: Reason::Running, message, is_hopeless: false })
 }

@@ -5,7 +5,8 @@ use varve_api::job::Failure;
 
 use super::*;
 
-fn pod(name: &str, status: serde_json::Value) -> Pod {
+fn pod(name: &str, status: impl Into<serde_json::Value>) -> Pod {
+    let status = status.into();
     let spec = json!({"containers": [{"name": "user", "resources": {"limits": {"memory": "1Gi"}}}]});
     serde_json::from_value(json!({"metadata": {"name": name}, "spec": spec, "status": status})).expect("a pod")
 }
@@ -83,7 +84,10 @@ fn a_pod_that_waits_for_a_gpu_says_so_while_others_run() {
 #[test]
 fn taints_labels_and_several_resources_are_told_apart() {
     let why = |message: &str| said(&[unschedulable("p", message)], &[]).1;
-    assert!(why("0/2 nodes are available: 1 Insufficient cpu, 1 Insufficient memory.").contains("enough cpu and memory left"));
+    assert!(
+        why("0/2 nodes are available: 1 Insufficient cpu, 1 Insufficient memory.")
+            .contains("enough cpu and memory left")
+    );
     assert!(why("1 node(s) had untolerated taint {gpu: only}").contains("add pod.tolerations"));
     assert!(why("1 node(s) didn't match Pod's node affinity/selector").contains("pod.nodeSelector"));
 }
@@ -91,13 +95,15 @@ fn taints_labels_and_several_resources_are_told_apart() {
 #[test]
 fn a_missing_secret_of_a_container_is_told() {
     let pods = [waiting("user", "CreateContainerConfigError", "secret \"token\" not found")];
-    let expected = "container user can't start: secret \"token\" not found (create the Secret, or correct container.env)";
+    let expected =
+        "container user can't start: secret \"token\" not found (create the Secret, or correct container.env)";
     assert_eq!(said(&pods, &[]), (Reason::PodsCannotStart, expected.to_owned(), false));
 }
 
 #[test]
 fn pods_that_the_api_server_refuses_are_explained_from_events() {
-    let events = [event("FailedCreate", "edges-1", "pods \"edges-1-0\" is forbidden: exceeded quota: gpus, requested: 1")];
+    let events =
+        [event("FailedCreate", "edges-1", "pods \"edges-1-0\" is forbidden: exceeded quota: gpus, requested: 1")];
     let (reason, message, _) = said(&[], &events);
     assert_eq!(reason, Reason::PodsCannotStart);
     assert!(message.starts_with("pods can't be created: pods \"edges-1-0\" is forbidden: exceeded quota"), "{message}");
@@ -130,8 +136,7 @@ fn a_store_that_does_not_answer_is_told_in_the_keepers_words() {
 
 #[test]
 fn a_container_that_ran_out_of_memory_names_its_limit() {
-    let expected =
-        "container user ran out of its memory of 1Gi (raise container.resources.limits.memory, or let each datum need less)";
+    let expected = "container user ran out of its memory of 1Gi (raise container.resources.limits.memory, or let each datum need less)";
     assert_eq!(said(&[ended("user", 137, "OOMKilled", "")], &[]).1, expected);
 }
 
@@ -168,10 +173,11 @@ fn replacements_are_counted_by_index_or_by_what_kubernetes_counted() {
     assert_eq!(most_replacements(&[]), 0);
     assert_eq!(most_replacements(&[indexed("0"), indexed("1"), indexed("0"), indexed("0")]), 2);
     let mut late = indexed("3");
-    late.metadata.annotations.as_mut().unwrap().extend([
-        (FAILURES[0].to_owned(), "1".to_owned()),
-        (FAILURES[1].to_owned(), "4".to_owned()),
-    ]);
+    late.metadata
+        .annotations
+        .as_mut()
+        .unwrap()
+        .extend([(FAILURES[0].to_owned(), "1".to_owned()), (FAILURES[1].to_owned(), "4".to_owned())]);
     assert_eq!(most_replacements(&[indexed("0"), late]), 5);
 }
 

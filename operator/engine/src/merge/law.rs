@@ -75,10 +75,8 @@ fn run(
         if old == new && !again.contains(datum) {
             continue;
         }
-        let before = old.map(|files| match as_pieces {
-            true => Output::Pieces(world.pieces(datum)),
-            false => Output::Tree(world.tree(files)),
-        });
+        let before = old
+            .map(|files| if as_pieces { Output::Pieces(world.pieces(datum)) } else { Output::Tree(world.tree(files)) });
         let row = varve_format::DatumRow {
             hash: Hash::of_content(datum.as_bytes()),
             state: varve_format::DatumState::Succeeded,
@@ -92,13 +90,18 @@ fn run(
 }
 
 fn file_path() -> impl Strategy<Value = RepoPath> {
-    prop::collection::vec(prop::sample::select(vec!["a", "b", "c", "a.x"]), 1..=4).prop_map(|names| path(&names.join("/")))
+    prop::collection::vec(prop::sample::select(vec!["a", "b", "c", "a.x"]), 1..=4)
+        .prop_map(|names| path(&names.join("/")))
 }
 
 /// A datum's own files, without those below another of them: a program can't have written both.
-fn written(files: Files) -> Files {
+fn written(files: &Files) -> Files {
     let is_below_a_file = |path: &RepoPath| files.keys().any(|other| other != path && path.starts_with(other));
-    files.iter().filter(|(path, _)| !is_below_a_file(path)).map(|(path, content)| (path.clone(), content.clone())).collect()
+    files
+        .iter()
+        .filter(|(path, _)| !is_below_a_file(path))
+        .map(|(path, content)| (path.clone(), content.clone()))
+        .collect()
 }
 
 fn outputs() -> impl Strategy<Value = Outputs> {
@@ -113,7 +116,7 @@ fn outputs() -> impl Strategy<Value = Outputs> {
         for (datum, path, content) in files {
             outputs.entry(datum).or_default().insert(path, content);
         }
-        outputs.into_iter().map(|(datum, files)| (datum, written(files))).collect()
+        outputs.into_iter().map(|(datum, files)| (datum, written(&files))).collect()
     })
 }
 
@@ -148,7 +151,7 @@ fn evolved(before: &Outputs, other: &Outputs, choices: &[u8]) -> Outputs {
             }
             _ => None,
         };
-        after.extend(files.map(|files| (name.clone(), written(files))));
+        after.extend(files.map(|files| (name.clone(), written(&files))));
     }
     after
 }
@@ -167,18 +170,15 @@ proptest! {
         let before = sound(before);
         let after = evolved(&before, &other, &choices);
         let outcome = run(&before, &after, &again, as_pieces);
-        match together(&after) {
-            Some(owners) => {
-                let (files, prov) = outcome.expect("outputs that go together merge");
-                prop_assert_eq!(&files, &all_files(&after));
-                prop_assert_eq!(&prov, &canonical(&owners));
-                let scratch = run(&Outputs::new(), &after, &BTreeSet::new(), false).expect("they go together");
-                prop_assert_eq!(scratch, (files, prov));
-            }
-            None => {
-                let is_conflict = matches!(outcome, Err(MergeError::Conflict { .. }));
-                prop_assert!(is_conflict, "{:?}", outcome);
-            }
+        if let Some(owners) = together(&after) {
+            let (files, prov) = outcome.expect("outputs that go together merge");
+            prop_assert_eq!(&files, &all_files(&after));
+            prop_assert_eq!(&prov, &canonical(&owners));
+            let scratch = run(&Outputs::new(), &after, &BTreeSet::new(), false).expect("they go together");
+            prop_assert_eq!(scratch, (files, prov));
+        } else {
+            let is_conflict = matches!(outcome, Err(MergeError::Conflict { .. }));
+            prop_assert!(is_conflict, "{:?}", outcome);
         }
     }
 

@@ -119,7 +119,8 @@ fn tree_change(mut edits: BTreeMap<RepoPath, TreeEdit>) -> TreeChange {
 
 fn datum_rows(edits: &[DatumEdit]) -> Vec<(Bytes, Option<Bytes>)> {
     let row = |edit: &DatumEdit| edit.after.as_ref().map(|(row, _)| Bytes::copy_from_slice(&row.encode()));
-    let rows: BTreeMap<Bytes, Option<Bytes>> = edits.iter().map(|edit| (edit.key.as_bytes().clone(), row(edit))).collect();
+    let rows: BTreeMap<Bytes, Option<Bytes>> =
+        edits.iter().map(|edit| (edit.key.as_bytes().clone(), row(edit))).collect();
     rows.into_iter().collect()
 }
 
@@ -142,13 +143,17 @@ pub enum MergeError {
         is_file_and_directory: bool,
     },
     /// What a datum is said to have written isn't what the parent holds.
-    #[error("{path} in the parent commit is not what its datums are recorded to have written: the store's record of the parent is damaged")]
+    #[error(
+        "{path} in the parent commit is not what its datums are recorded to have written: the store's record of the parent is damaged"
+    )]
     ParentDisagrees {
         /// Where it shows.
         path: RepoPath,
     },
     /// Several datums write into a directory that lies too deep.
-    #[error("several datums write into {path}, more than {MAX_SHARED_DEPTH} directories deep: write less deeply nested paths")]
+    #[error(
+        "several datums write into {path}, more than {MAX_SHARED_DEPTH} directories deep: write less deeply nested paths"
+    )]
     TooDeep {
         /// The directory.
         path: RepoPath,

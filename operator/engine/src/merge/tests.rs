@@ -63,7 +63,9 @@ fn a_directory_that_one_datum_alone_writes_is_grafted_and_never_read() {
     let edits = [edit(&mut world, "db", None, Some(&new))];
     let merged = world.merge(&edits).unwrap();
     let TreeChange::Edits(tree) = &merged.tree else { panic!("{:?}", merged.tree) };
-    assert!(matches!(tree.as_slice(), [(at, TreeEdit::Put(directory))] if *at == path("b") && directory.is_directory()));
+    assert!(
+        matches!(tree.as_slice(), [(at, TreeEdit::Put(directory))] if *at == path("b") && directory.is_directory())
+    );
     let owners: BTreeMap<String, String> = prov(&[("a/", "da"), ("b/", "db")]);
     assert_eq!(world.apply_prov(&merged.prov), owners);
 }

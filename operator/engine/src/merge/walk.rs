@@ -125,7 +125,7 @@ impl<'a> Walk<'a> {
             let owner = self.facts.get_owner(&prov_key(&shared.path));
             shared.old_owner = self.or_need(owner).flatten().cloned();
         }
-        let kept = self.kept_files(&shared)?;
+        let kept = Self::kept_files(&shared)?;
         let fate = match (kept, shared.new.as_slice()) {
             (0, []) => {
                 self.delete(&shared.path, shared.base.is_some());
@@ -145,7 +145,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Files of the parent's directory that stay, because no datum takes them back.
-    fn kept_files(&self, shared: &Shared<'_>) -> Result<u64, MergeError> {
+    fn kept_files(shared: &Shared<'_>) -> Result<u64, MergeError> {
         let there = shared.base.as_ref().map_or(0, |base| base.files);
         let taken_back = shared.old.iter().fold(0_u64, |sum, part| sum.saturating_add(part.folder.files()));
         there.checked_sub(taken_back).ok_or_else(|| MergeError::ParentDisagrees { path: shared.path.clone() })
@@ -224,16 +224,19 @@ impl<'a> Walk<'a> {
         touched: &mut BTreeMap<String, Touched>,
     ) -> Result<(), MergeError> {
         let path = shared.path.join(text)?;
-        if name.old_files.is_empty() && name.new_files.is_empty() && name.old_folders.is_empty() && name.new_folders.is_empty() {
+        if name.old_files.is_empty()
+            && name.new_files.is_empty()
+            && name.old_folders.is_empty()
+            && name.new_folders.is_empty()
+        {
             return Ok(());
         }
-        let base = match &shared.base {
-            None => None,
-            Some(_) => {
-                let found = self.facts.get_found(&path);
-                let Some(found) = self.or_need(found) else { return Ok(()) };
-                found.cloned()
-            }
+        let base = if shared.base.is_some() {
+            let found = self.facts.get_found(&path);
+            let Some(found) = self.or_need(found) else { return Ok(()) };
+            found.cloned()
+        } else {
+            None
         };
         let (base_directory, base_file) = match base {
             Some(base) if base.is_directory() => (Some(base), None),
@@ -264,17 +267,14 @@ impl<'a> Walk<'a> {
     }
 
     fn file(&mut self, path: &RepoPath, base: Option<Object>, name: &Name<'a>) -> Touched {
-        let fate = match name.new_files.first() {
-            Some((datum, object)) => {
-                if !base.as_ref().is_some_and(|base| base.is_same(object)) {
-                    self.edits.insert(path.clone(), TreeEdit::Put(object.clone()));
-                }
-                Fate::Owned((*datum).clone())
+        let fate = if let Some((datum, object)) = name.new_files.first() {
+            if !base.as_ref().is_some_and(|base| base.is_same(object)) {
+                self.edits.insert(path.clone(), TreeEdit::Put(object.clone()));
             }
-            None => {
-                self.delete(path, base.is_some());
-                Fate::Gone
-            }
+            Fate::Owned((*datum).clone())
+        } else {
+            self.delete(path, base.is_some());
+            Fate::Gone
         };
         let old_owner = name.old_files.first().map(|(datum, _)| (*datum).clone());
         Touched { path: path.clone(), is_directory: false, base, old_owner, fate }
@@ -305,7 +305,9 @@ impl<'a> Walk<'a> {
             (Some(mine), None, Some(folder)) => (mine, Some(folder.clone()), true),
             (Some(mine), None, None) if kept_file => (mine, self.owner_of_file(shared, path), false),
             (None, None, Some(folder)) if kept_file => (folder, self.owner_of_file(shared, path), true),
-            (Some(mine), None, None) if kept_below(base_directory, name) => (mine, self.owner_below(shared, path, name), true),
+            (Some(mine), None, None) if kept_below(base_directory, name) => {
+                (mine, self.owner_below(shared, path, name), true)
+            }
             _ => return Ok(()),
         };
         let Some(other) = other else { return Ok(()) }; // asked for

@@ -48,16 +48,13 @@ impl World {
         let mut names: BTreeMap<String, Object> = BTreeMap::new();
         let mut folders: BTreeMap<String, Files> = BTreeMap::new();
         for (path, content) in files {
-            match path.as_str().split_once('/') {
-                Some((first, rest)) => {
-                    let rest = RepoPath::parse(rest).expect("part of a path");
-                    folders.entry(first.to_owned()).or_default().insert(rest, content.clone());
-                }
-                None => {
-                    let object = crate::object::fixtures::file(content);
-                    self.contents.insert(object.id, content.clone());
-                    names.insert(path.as_str().to_owned(), object);
-                }
+            if let Some((first, rest)) = path.as_str().split_once('/') {
+                let rest = RepoPath::parse(rest).expect("part of a path");
+                folders.entry(first.to_owned()).or_default().insert(rest, content.clone());
+            } else {
+                let object = crate::object::fixtures::file(content);
+                self.contents.insert(object.id, content.clone());
+                names.insert(path.as_str().to_owned(), object);
             }
         }
         for (name, files) in folders {
@@ -185,7 +182,11 @@ impl World {
             match value {
                 Some(value) => {
                     let owner = name_of(&DatumKey::from_bytes(value.clone()).expect("a key"));
-                    assert_ne!(prov.insert(key.clone(), owner.clone()), Some(owner), "an edit of {key} that changes nothing");
+                    assert_ne!(
+                        prov.insert(key.clone(), owner.clone()),
+                        Some(owner),
+                        "an edit of {key} that changes nothing"
+                    );
                 }
                 None => assert!(prov.remove(&key).is_some(), "a removal of {key}, which is not there"),
             }

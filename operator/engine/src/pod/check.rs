@@ -21,7 +21,8 @@ pub fn secrets_named(spec: &PipelineSpec) -> BTreeSet<String> {
     let env = container.env.iter().filter_map(|env| Some(&env.value_from.as_ref()?.secret_key_ref.as_ref()?.name));
     let env_from = container.env_from.iter().filter_map(|from| Some(&from.secret_ref.as_ref()?.name));
     let pod = spec.pod.iter();
-    let volumes = pod.clone().flat_map(|pod| &pod.volumes).filter_map(|volume| volume.secret.as_ref()?.secret_name.as_ref());
+    let volumes =
+        pod.clone().flat_map(|pod| &pod.volumes).filter_map(|volume| volume.secret.as_ref()?.secret_name.as_ref());
     let pull = pod.flat_map(|pod| &pod.image_pull_secrets).map(|secret| &secret.name);
     env.chain(env_from).chain(volumes).chain(pull).cloned().collect()
 }
@@ -40,7 +41,8 @@ pub fn check(spec: &PipelineSpec, store_secrets: &BTreeSet<String>) -> Result<()
     for mount in &spec.container.volume_mounts {
         check_mount(mount, &names)?;
     }
-    let inputs: BTreeSet<&str> = spec.inputs.iter().map(|input| input.name.as_str()).collect();
+    // The code finds an input under its name and under its mount.
+    let inputs: BTreeSet<&str> = spec.inputs.iter().flat_map(|input| [input.name.as_str(), input.mount()]).collect();
     for variable in &spec.container.env {
         check_variable(&variable.name, &inputs)?;
     }
@@ -98,7 +100,9 @@ fn check_variable(name: &str, inputs: &BTreeSet<&str>) -> Result<(), PodError> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PodError {
     /// A Secret that holds a store's credentials.
-    #[error("the Pipeline may not use Secret {name}: it is labelled varve.dev/store, and holds a store's credentials. Use another Secret")]
+    #[error(
+        "the Pipeline may not use Secret {name}: it is labelled varve.dev/store, and holds a store's credentials. Use another Secret"
+    )]
     StoreSecret {
         /// The Secret.
         name: String,

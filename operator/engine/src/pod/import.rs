@@ -74,9 +74,10 @@ fn import_pod(job: &ImportJob<'_>, secrets: &BTreeSet<&str>, around: &Surroundin
 
 fn import_container(job: &ImportJob<'_>, secrets: &BTreeSet<&str>, around: &Surroundings) -> Container {
     let what = serde_json::to_string(&job.puts).expect("a put has strings for keys");
-    let imported = secrets.iter().enumerate().map(|(index, secret)| {
-        read_only(mount(&volume_name(index), &format!("{}/{secret}", pod::IMPORT_PATH)))
-    });
+    let imported = secrets
+        .iter()
+        .enumerate()
+        .map(|(index, secret)| read_only(mount(&volume_name(index), &format!("{}/{secret}", pod::IMPORT_PATH))));
     let own_mounts: [VolumeMount; 2] =
         [read_only(mount(pod::STORE_VOLUME, pod::STORE_PATH)), mount(pod::TMP_VOLUME, "/tmp")];
     Container {

@@ -205,10 +205,8 @@ fn failure_policy(container: &str) -> PodFailurePolicy {
         }),
         on_pod_conditions: None,
     };
-    let disruption = PodFailurePolicyOnPodConditionsPattern {
-        status: "True".to_owned(),
-        type_: "DisruptionTarget".to_owned(),
-    };
+    let disruption =
+        PodFailurePolicyOnPodConditionsPattern { status: "True".to_owned(), type_: "DisruptionTarget".to_owned() };
     PodFailurePolicy {
         rules: vec![
             PodFailurePolicyRule {

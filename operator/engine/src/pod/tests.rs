@@ -56,8 +56,8 @@ fn pod_of(job: &BatchJob) -> PodSpec {
 }
 
 fn container(pod: &PodSpec, name: &str) -> KubeContainer {
-    let all = pod.init_containers.iter().flatten().chain(&pod.containers);
-    all.cloned().find(|container| container.name == name).unwrap()
+    let mut all = pod.init_containers.iter().flatten().chain(&pod.containers);
+    all.find(|container| container.name == name).cloned().unwrap()
 }
 
 #[test]
@@ -85,8 +85,8 @@ fn the_first_rule_that_fits_a_failed_pod_decides() {
             (rule.action, codes.map(|codes| codes.values[0]))
         })
         .collect();
-    let expected =
-        [("Ignore", None), ("Ignore", Some(75)), ("FailIndex", Some(40)), ("FailJob", Some(41))].map(|(a, c)| (a.to_owned(), c));
+    let expected = [("Ignore", None), ("Ignore", Some(75)), ("FailIndex", Some(40)), ("FailJob", Some(41))]
+        .map(|(a, c)| (a.to_owned(), c));
     assert_eq!(said, expected);
 }
 
@@ -120,7 +120,9 @@ fn the_users_container_runs_the_shim_in_the_pinned_image_and_sees_only_its_folde
         .into_iter()
         .map(|mount| (mount.name, mount.mount_path, mount.sub_path, mount.read_only))
         .collect();
-    let seen = |path: &str, sub_path: &str, read_only| ("varve".to_owned(), path.to_owned(), Some(sub_path.to_owned()), read_only);
+    let seen = |path: &str, sub_path: &str, read_only| {
+        ("varve".to_owned(), path.to_owned(), Some(sub_path.to_owned()), read_only)
+    };
     assert_eq!(mounts, [seen("/pfs", "pfs", None), seen("/.varve", "ctl", Some(true))]);
     assert_eq!((user.env, user.env_from), (None, None), "nothing of ours is in its environment");
 }
@@ -224,7 +226,8 @@ fn what_a_pod_may_not_have_is_named() {
         check(&spec, &BTreeSet::from(["varve-store".to_owned()])).unwrap_err()
     };
     let volume = |name: &str| super::empty_dir(name);
-    let with_volume = |spec: &mut PipelineSpec, volume| spec.pod = Some(Pod { volumes: vec![volume], ..Pod::default() });
+    let with_volume =
+        |spec: &mut PipelineSpec, volume| spec.pod = Some(Pod { volumes: vec![volume], ..Pod::default() });
     let mounted = |spec: &mut PipelineSpec, path: &str| {
         with_volume(spec, volume("v"));
         let mount = VolumeMount { name: "v".into(), mount_path: path.into(), ..VolumeMount::default() };
@@ -238,7 +241,10 @@ fn what_a_pod_may_not_have_is_named() {
     let store_secret = PodError::StoreSecret { name: "varve-store".into() };
 
     assert_eq!(refused(&|spec| with_volume(spec, host.clone())), PodError::VolumeKind { name: "h".into() });
-    assert_eq!(refused(&|spec| with_volume(spec, volume("varve-tmp"))), PodError::VolumeName { name: "varve-tmp".into() });
+    assert_eq!(
+        refused(&|spec| with_volume(spec, volume("varve-tmp"))),
+        PodError::VolumeName { name: "varve-tmp".into() }
+    );
     assert_eq!(refused(&|spec| with_volume(spec, stolen.clone())), store_secret);
     assert_eq!(
         refused(&|spec| spec.container.env_from =
@@ -257,7 +263,10 @@ fn what_a_pod_may_not_have_is_named() {
     }
     for name in ["VARVE_JOB", "PACH_DATUM_ID", "images", "images_COMMIT", "JOB_COMPLETION_INDEX"] {
         let variable = EnvVar { name: name.into(), value: Some("x".into()), value_from: None };
-        assert_eq!(refused(&|spec| spec.container.env = vec![variable.clone()]), PodError::Variable { name: name.into() });
+        assert_eq!(
+            refused(&|spec| spec.container.env = vec![variable.clone()]),
+            PodError::Variable { name: name.into() }
+        );
     }
     assert_eq!(
         refused(&|spec| {
