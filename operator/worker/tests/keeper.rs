@@ -294,6 +294,36 @@ async fn a_plan_that_is_not_there_ends_the_job_and_an_input_that_is_lost_ends_th
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_fails_for_a_while_loses_nothing_and_holds_no_run_up() {
+    let mut world = World::with(&[("a", "1"), ("b", "2"), ("c", "3")]).await;
+    let script = format!(
+        r#"{IN_OUT} echo "$photos" >> "$TEST/runs"; cp "$photos" .
+           case "$photos" in */b) touch "$TEST/running"; until [ -e "$TEST/broken" ]; do sleep 0.01; done;; esac"#
+    );
+    world.plan(World::task(&script), &["a", "b", "c"]).await;
+    let pod = world.pod();
+    until("b runs", || world.path("running").exists());
+    let areas = ["data", "meta", "jobs"].map(|area| world.path("bucket/v1").join(area));
+    for area in &areas {
+        // A file where a folder must be: every write below it fails.
+        let _ = fs::rename(area, area.with_extension("away"));
+        fs::write(area, "").unwrap();
+    }
+    fs::write(world.path("broken"), "").unwrap();
+    until("the failure shows", || fs::read_to_string(&pod.log).unwrap().contains("recording failed"));
+    until("all have run", || lines(&world.path("runs")).len() == 3);
+    for area in &areas {
+        fs::remove_file(area).unwrap();
+        let _ = fs::rename(area.with_extension("away"), area);
+    }
+    assert_eq!(pod.ended(), (Some(0), Some(0)));
+    let finished = world.finished().await;
+    assert_eq!(finished.values().map(|result| result.tries).collect::<Vec<_>>(), [1, 1, 1]);
+    assert_eq!(world.output(&finished["b"]).await, texts([("b", "2")]));
+    assert_eq!(lines(&world.path("runs")).len(), 3, "nothing ran twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_tiny_datums_run_once_each() {
     let names: Vec<String> = (0..1000).map(|number| format!("f{number:04}")).collect();
     let files: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), name.as_str())).collect();

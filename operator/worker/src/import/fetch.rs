@@ -251,6 +251,14 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_name_that_resolves_to_a_refused_address_is_not_connected_to() {
+        let resolve = |name: &str| GuardedResolver.resolve(name.parse().unwrap());
+        let refusal = resolve("169.254.169.254").await.err().map(|error| error.to_string());
+        assert!(refusal.is_some_and(|why| why.contains("resolves to") && why.contains("link-local")));
+        assert!(resolve("localhost").await.is_ok());
+    }
+
     #[test]
     fn only_http_urls_with_a_host_pass() {
         let check = |url: &str| check(&Url::parse(url).unwrap());

@@ -181,6 +181,8 @@ pub(crate) struct Pod {
     pub(crate) keeper: Child,
     pub(crate) shim: Child,
     pub(crate) termination_log: PathBuf,
+    /// What the keeper logs.
+    pub(crate) log: PathBuf,
 }
 
 impl Pod {
@@ -224,7 +226,9 @@ impl Pod {
                 command.uid(user).gid(user);
             }
         }
-        Self { volume, keeper: keeper.spawn().unwrap(), shim: shim.spawn().unwrap(), termination_log }
+        let log = world.path(&format!("log-{pod_uid}"));
+        keeper.stderr(fs::File::create(&log).unwrap());
+        Self { volume, keeper: keeper.spawn().unwrap(), shim: shim.spawn().unwrap(), termination_log, log }
     }
 
     /// The exit codes of keeper and shim, once both have ended.
