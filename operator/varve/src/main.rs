@@ -26,14 +26,29 @@ enum Command {
     Crds,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+/// Threads of every runtime of ours, whatever the node's size. Each costs an arena of the allocator: with a thread for
+/// each of 64 cores and 512 for files, a keeper's memory would follow the node and not its work.
+const THREADS: usize = 4;
+/// Threads for files, names and compression beside them.
+const BLOCKING_THREADS: usize = 16;
+
+fn main() -> ExitCode {
     let cli = Cli::parse();
     begin_logs();
+    let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(THREADS));
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.enable_all().worker_threads(threads).max_blocking_threads(BLOCKING_THREADS);
+    match runtime.build() {
+        Ok(runtime) => runtime.block_on(run(cli.command)),
+        Err(error) => exit(Err(error.into())),
+    }
+}
+
+async fn run(command: Command) -> ExitCode {
     // One crypto provider for every TLS client: the first client panics where two are linked in
     // and none is chosen. An error means that one is chosen already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    match cli.command {
+    match command {
         Command::Controller(args) => exit(varve_controller::run(args).await.map_err(Into::into)),
         Command::Keeper => varve_worker::keeper::main().await,
         Command::Import => varve_worker::import::main().await,
