@@ -27,6 +27,13 @@ impl Store {
         Ok(node)
     }
 
+    /// The root of a map whose id and place are known, as a `datums` row and its reference are: its files and bytes
+    /// are read from the node itself.
+    pub async fn root_at(&self, kind: &MapKind, id: Hash, at: Location) -> Result<NodeRef> {
+        let Totals { files, bytes } = self.load(kind, &id, &at).await?.totals;
+        Ok(NodeRef { id, files, bytes, at })
+    }
+
     /// The child that a slot of a parent names, checked against the parent's row.
     pub(crate) async fn load_child(&self, parent: &Node, slot: &Slot) -> Result<Arc<Node>> {
         let child = self.load(&parent.kind, &slot.row.id, &slot.at).await?;
