@@ -3,7 +3,7 @@
 //! A batch Job is made over the datums that have no recorded end when it is made. Its template names the plan,
 //! which is written first; neither is ever changed. So a restart either finds the batch Job, or makes it.
 
-use std::{num::NonZeroU32, sync::Arc};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::{
@@ -58,10 +58,11 @@ pub(crate) fn children(job: &Job, cx: &Cx) -> Children {
         batch.owner_references().iter().any(|owner| owner.uid == uid)
     });
     batches.sort_by_key(|batch| pod::attempt_of(batch));
-    let pods = cx
+    let mut pods = cx
         .caches
         .pods
         .in_namespace(&namespace, |pod| pod.labels().get(labels::JOB).is_some_and(|label| *label == name));
+    pods.sort_by_key(|pod| pod.name_any()); // so that the same pods are told of in the same words
     Children { batches, pods }
 }
 
@@ -86,6 +87,13 @@ impl Children {
     /// Pods that have ended, for noticing that one more has.
     pub(crate) fn ended_pods(&self) -> usize {
         self.pods.iter().filter(|pod| has_ended(pod)).count()
+    }
+
+    /// How long the newest batch Job has been at it.
+    pub(crate) fn age(&self, now: Timestamp) -> Duration {
+        let made = self.newest().and_then(|batch| batch.creation_timestamp());
+        let age = made.and_then(|made| Duration::try_from(now.duration_since(made.0)).ok());
+        age.unwrap_or_default()
     }
 
     /// The newest batch Job.

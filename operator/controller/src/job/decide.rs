@@ -37,6 +37,8 @@ pub(crate) struct Seen {
     pub(crate) is_published: bool,
     /// Its batch Jobs.
     pub(crate) batches: Vec<Batch>,
+    /// The highest number of a batch Job that is known of, also of one that is gone.
+    pub(crate) last_attempt: u32,
     /// Pods of any of its batch Jobs that have not ended.
     pub(crate) live_pods: u32,
     /// What is to be done; none before planning.
@@ -196,7 +198,7 @@ fn run(seen: &Seen, work: Work) -> Next {
     let Some(newest) = seen.batches.iter().max_by_key(|batch| batch.attempt) else {
         // Pods without a batch Job are being collected; what they record is not lost.
         return match (seen.live_pods, work.is_settled) {
-            (0, true) => Next::Start(1),
+            (0, true) => Next::Start(seen.last_attempt + 1),
             (0, false) => Next::Settle,
             _ => Next::Wait(Wait::Stopping),
         };
@@ -266,6 +268,7 @@ mod tests {
             deadline: None,
             is_published: false,
             batches: Vec::new(),
+            last_attempt: 0,
             live_pods: 0,
             work: None,
         }
@@ -297,17 +300,17 @@ mod tests {
     fn the_first_batch_job_is_number_one_and_is_waited_for() {
         let planned = Seen { work: settled(7, 0), ..seen() };
         assert_eq!(next(&planned), Next::Start(1));
-        let started = Seen { batches: vec![batch(0, BatchState::Active)], live_pods: 3, ..planned };
+        let started = Seen { batches: vec![batch(1, BatchState::Active)], live_pods: 3, ..planned };
         assert_eq!(next(&started), Next::Wait(Wait::Pods));
     }
 
     #[test]
     fn the_store_decides_when_a_job_is_done_and_not_its_pods() {
-        let done = Seen { work: work(7, 7, 0), batches: vec![batch(0, BatchState::Active)], live_pods: 3, ..seen() };
+        let done = Seen { work: work(7, 7, 0), batches: vec![batch(1, BatchState::Active)], live_pods: 3, ..seen() };
         assert_eq!(next(&done), Next::Merge);
-        let claimed = Seen { work: work(7, 5, 0), batches: vec![batch(0, BatchState::Complete)], ..seen() };
+        let claimed = Seen { work: work(7, 5, 0), batches: vec![batch(1, BatchState::Complete)], ..seen() };
         assert_eq!(next(&claimed), Next::Settle);
-        assert_eq!(next(&Seen { work: settled(7, 5), ..claimed }), Next::Start(1));
+        assert_eq!(next(&Seen { work: settled(7, 5), ..claimed }), Next::Start(2));
     }
 
     #[test]
@@ -322,7 +325,7 @@ mod tests {
 
     #[test]
     fn a_failed_datum_fails_the_job_when_all_others_have_ended() {
-        let running = Seen { work: work(7, 6, 1), batches: vec![batch(0, BatchState::Active)], ..seen() };
+        let running = Seen { work: work(7, 6, 1), batches: vec![batch(1, BatchState::Active)], ..seen() };
         assert_eq!(next(&running), Next::Wait(Wait::Pods));
         assert_eq!(next(&Seen { work: work(7, 7, 1), ..running }), Next::Fail(Failure::Datums));
     }
@@ -332,12 +335,12 @@ mod tests {
         let running = Seen {
             is_cancelled: true,
             work: work(7, 2, 0),
-            batches: vec![batch(0, BatchState::Active)],
+            batches: vec![batch(1, BatchState::Active)],
             live_pods: 2,
             ..seen()
         };
         assert_eq!(next(&running), Next::Stop(Stop::Ending));
-        let stopping = Seen { batches: vec![batch(0, BatchState::Going)], ..running };
+        let stopping = Seen { batches: vec![batch(1, BatchState::Going)], ..running };
         assert_eq!(next(&stopping), Next::Wait(Wait::Stopping));
         let stopped = Seen { live_pods: 0, ..stopping };
         assert_eq!(next(&stopped), Next::Settle);
@@ -356,14 +359,14 @@ mod tests {
         let running = Seen {
             is_suspended: true,
             work: work(7, 2, 0),
-            batches: vec![batch(0, BatchState::Active)],
+            batches: vec![batch(1, BatchState::Active)],
             ..seen()
         };
         assert_eq!(next(&running), Next::Stop(Stop::Suspended));
         assert_eq!(next(&Seen { batches: vec![], ..running.clone() }), Next::Wait(Wait::Resumption));
-        let resumed = Seen { batches: vec![], is_suspended: false, ..running };
+        let resumed = Seen { batches: vec![], last_attempt: 1, is_suspended: false, ..running };
         assert_eq!(next(&resumed), Next::Settle);
-        assert_eq!(next(&Seen { work: settled(7, 3), ..resumed }), Next::Start(1));
+        assert_eq!(next(&Seen { work: settled(7, 3), ..resumed }), Next::Start(2));
     }
 
     #[test]
@@ -371,7 +374,7 @@ mod tests {
         let why = "the keeper may not read the store";
         let hopeless = Seen {
             work: settled(7, 0),
-            batches: vec![batch(0, BatchState::Hopeless(why.into()))],
+            batches: vec![batch(1, BatchState::Hopeless(why.into()))],
             ..seen()
         };
         assert_eq!(next(&hopeless), Next::Fail(Failure::Hopeless(why.into())));
@@ -387,7 +390,7 @@ mod tests {
         let ended = Seen {
             has_ended: true,
             ended: Some(START),
-            batches: vec![batch(0, BatchState::Active)],
+            batches: vec![batch(1, BatchState::Active)],
             live_pods: 1,
             ..seen()
         };
@@ -399,7 +402,7 @@ mod tests {
 
     #[test]
     fn in_a_namespace_that_goes_away_batch_jobs_go_first() {
-        let going = Seen { is_going: true, batches: vec![batch(0, BatchState::Active)], ..seen() };
+        let going = Seen { is_going: true, batches: vec![batch(1, BatchState::Active)], ..seen() };
         assert_eq!(next(&going), Next::Stop(Stop::Going));
         assert_eq!(next(&Seen { batches: vec![], ..going }), Next::Rest);
     }

@@ -103,7 +103,7 @@ fn directory(root: NodeRef) -> Object {
     Object { kind: Kind::Directory, id: root.id, files: root.files, bytes: root.bytes, at: root.at }
 }
 
-/// What a datum had written. Its row names the root; how much is below it stands in the root's own rows.
+/// What a datum had written. Its row names the root; how much is below stands in the root itself.
 async fn old_output(store: &Store, key: &DatumKey, row: &DatumRow, at: Option<&Location>) -> Result<Option<Output>> {
     if row.output == NodeRef::empty(&MapKind::TREE).id {
         return Ok(None);
@@ -114,14 +114,8 @@ async fn old_output(store: &Store, key: &DatumKey, row: &DatumRow, at: Option<&L
             format!("the last result does not say where the output of datum {key} lies"),
         ));
     };
-    let mut root = NodeRef { id: row.output, files: 0, bytes: 0, at: at.clone() };
-    let mut names = store.list(&root);
-    while let Some((_, entry)) =
-        names.try_next().await.map_err(Error::store(format_args!("list the last output of datum {key}")))?
-    {
-        root.files += entry.files();
-        root.bytes += entry.bytes();
-    }
+    let root = store.root_at(&MapKind::TREE, row.output, at.clone()).await;
+    let root = root.map_err(Error::store(format_args!("read the last output of datum {key}")))?;
     Ok(Some(Output::Tree(directory(root))))
 }
 

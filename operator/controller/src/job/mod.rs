@@ -91,6 +91,8 @@ struct Working {
     published: Option<Arc<At>>,
     was_looked_for: bool,
     started: Option<(u32, Instant)>,
+    /// The highest number of a batch Job that was seen or made.
+    last_attempt: u32,
     /// The results were listed since the last pod was gone.
     is_settled: bool,
     looked: Option<(Instant, usize)>,
@@ -251,6 +253,8 @@ impl Look<'_> {
         let is_ending = space.is_some_and(|space| space.metadata.deletion_timestamp.is_some());
         let mut batches = children.facts();
         self.add_started(&mut batches);
+        let newest = batches.iter().map(|batch| batch.attempt).max().unwrap_or_default();
+        self.working.last_attempt = self.working.last_attempt.max(newest);
         let live_pods = children.live_pods();
         let timeout = job.spec.snapshot.spec.timeout_seconds.map(|seconds| SignedDuration::from_secs(seconds.into()));
         let started = job.creation_timestamp().map_or(now, |time| time.0);
@@ -267,6 +271,7 @@ impl Look<'_> {
             deadline: timeout.and_then(|timeout| started.checked_add(timeout).ok()),
             is_published: self.working.published.is_some(),
             batches,
+            last_attempt: self.working.last_attempt,
             live_pods,
             work: self.working.planned.is_some().then_some(Work { is_settled, ..self.working.work }),
         }
@@ -364,8 +369,7 @@ impl Look<'_> {
     }
 
     async fn wait_for_pods(&mut self, children: &Children, target: &Target) -> Result<Option<Done>> {
-        let age = self.age();
-        let every = next_look(age);
+        let every = next_look(children.age(self.cx.now()));
         let is_due = self.working.looked.is_none_or(|(at, ended)| {
             at.elapsed() >= every || ended != children.ended_pods()
         });

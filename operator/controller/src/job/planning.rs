@@ -86,15 +86,22 @@ pub(crate) struct At {
     pub(crate) commit: Arc<Commit>,
 }
 
-/// The commit at the head of a branch of the output Repo.
+/// The commit at the head of a branch of the output Repo, to plan against. Whoever moves the head looks again.
 pub(crate) async fn at_head(cx: &Cx, target: &Target, branch: &BranchName) -> Result<Option<At>> {
-    let Some(head) = cx.heads.open(cx, &target.repo, &target.store, branch).await? else { return Ok(None) };
-    let commit = target
-        .store
-        .read_commit(&head.record)
-        .await
-        .map_err(Error::store(format_args!("read commit {}", head.commit)))?;
-    Ok(Some(At { head, commit: Arc::new(commit) }))
+    let repo = cx.heads.newest(cx, &target.repo);
+    match heads::read(&repo, branch)? {
+        Some(head) => At::read(&target.store, head).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+impl At {
+    /// Reads the commit at `head`.
+    pub(crate) async fn read(store: &Store, head: Head) -> Result<Self> {
+        let commit = store.read_commit(&head.record).await;
+        let commit = commit.map_err(Error::store(format_args!("read commit {}", head.commit)))?;
+        Ok(Self { head, commit: Arc::new(commit) })
+    }
 }
 
 /// An input, resolved.

@@ -11,7 +11,7 @@ use futures::FutureExt;
 use kube::ResourceExt;
 use prost::Message;
 use uuid::Uuid;
-use varve_api::{Job, conditions::Reason};
+use varve_api::Job;
 use varve_format::{
     BranchName, CommitIdentity, CommitName, Head, MapKind, RecordAt, canonical_json, commit_uid,
     commit::{Ancestor, ChangeSummary, Parent, Provenance},
@@ -22,7 +22,7 @@ use varve_store::{Commit, CommitRef, ContentRef, Depth, NodeRef, Session, Store}
 use super::{
     batch::{job_uid, output_uid, run_of},
     merge::{self, MergeFailure},
-    planning::{At, Planned, Target, at_head},
+    planning::{At, Planned, Target},
     record::{memo_entries, record},
     results::Results,
 };
@@ -93,8 +93,7 @@ impl End<'_> {
         let head = moves[0].next.clone();
         moves.extend(memo);
         self.advance(cx, &moves).boxed().await?;
-        let commit = store.read_commit(&head.record).await.map_err(Error::store("read the output commit"))?;
-        Ok(At { head, commit: commit.into() })
+        Ok(At::read(store, head).await?)
     }
 
     /// Writes the record of a failed Job, and its good results into the memo.
@@ -139,9 +138,12 @@ impl End<'_> {
     /// earlier life of this Job has moved it already.
     async fn memo(&self, cx: &Cx, session: &Session, record: &JobRecord) -> Result<Option<HeadMove>> {
         let entries = memo_entries(self.planned, self.results);
-        let at = at_head(cx, self.target, &BranchName::MEMO).await?;
+        let Target { repo, store, .. } = self.target;
+        let at = match cx.heads.open(cx, repo, store, &BranchName::MEMO).await? {
+            Some(head) => Some(At::read(store, head).await?),
+            None => None,
+        };
         let uid = memo_uid(self.job)?;
-        let store = &self.target.store;
         if entries.is_empty() || self.was_remembered(store, at.as_ref(), uid).await? {
             return Ok(None);
         }
@@ -274,17 +276,17 @@ async fn summarize(store: &Store, parent: Option<&Commit>, tree: &NodeRef) -> Re
 /// Whether the Job's commit is on its branch, or ever was: then there is nothing left to compute.
 pub(crate) async fn find_published(job: &Job, cx: &Cx, target: &Target) -> Result<Option<At>> {
     let uid = output_uid(job)?;
-    let head = cx.heads.open(cx, &target.repo, &target.store, &target.branch).await?;
-    let head = match head.filter(|head| head.commit == uid) {
-        Some(head) => Some(head),
-        None => {
-            target.store.find_head(target.repo_uid, uid).await.map_err(Error::store("look for the output commit"))?
-        }
+    let Target { repo, store, branch, .. } = target;
+    let shown = heads::read(&cx.heads.newest(cx, repo), branch)?;
+    let head = if shown.is_some_and(|head| head.commit == uid) {
+        // An earlier life may have ended before everything about the head was durable: finish it.
+        let _turn = cx.heads.turn(target.repo_uid, branch).await;
+        cx.heads.open(cx, repo, store, branch).await?.filter(|head| head.commit == uid)
+    } else {
+        store.find_head(target.repo_uid, uid).await.map_err(Error::store("look for the output commit"))?
     };
-    let Some(head) = head else { return Ok(None) };
-    let commit = target.store.read_commit(&head.record).await.map_err(Error::store("read the output commit"))?;
-    if commit.identity.branch != target.branch.as_str() {
-        return Err(Error::stalled(Reason::HeadDiverged, format!("commit {uid} is on branch {}", commit.identity.branch)));
+    match head {
+        Some(head) => At::read(store, head).await.map(Some),
+        None => Ok(None),
     }
-    Ok(Some(At { head, commit: commit.into() }))
 }

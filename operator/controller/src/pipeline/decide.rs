@@ -130,9 +130,9 @@ fn standing(pipeline: &Pipeline, seen: &Seen, jobs: &[Arc<Job>]) -> Standing {
 
 fn failed(job: &Job) -> String {
     let why = job.status.as_ref().and_then(|status| status.explanation.clone()).unwrap_or_default();
-    let name = job.name_any();
+    let (name, why) = (job.name_any(), why.trim_end_matches('.'));
     format!(
-        "Job {name} has failed: {why} A new Commit or a change of the Pipeline makes a new Job; to try the same again, \
+        "Job {name} has failed: {why}. A new Commit or a change of the Pipeline makes a new Job; to try the same again, \
          delete Job {name}"
     )
 }

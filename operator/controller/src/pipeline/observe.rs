@@ -20,7 +20,7 @@ use varve_engine::{
     pod,
     trigger::{InputCommits, InputSet, Next, next_sets},
 };
-use varve_format::{BranchName, CommitIdentity, Hash};
+use varve_format::{BranchName, CommitIdentity, Hash, Head};
 use varve_store::Store;
 
 use super::{
@@ -102,7 +102,7 @@ pub(crate) async fn observe(pipeline: &Pipeline, cx: &Cx, state: &State) -> Resu
     plan::argv(&snapshot).map_err(told)?;
     let spec_digest = digest(cx, &namespace, &snapshot).await?;
     let head = match &output {
-        Some(output) => output_head(cx, output, &store, spec).await?,
+        Some(output) => output_head(output, spec)?,
         None => None,
     };
     let known = match &head {
@@ -271,12 +271,13 @@ async fn config_maps(cx: &Cx, namespace: &str, spec: &PipelineSpec) -> Result<Co
     Ok(all)
 }
 
-/// The head of the output branch; none while the output Repo is not set up yet.
-async fn output_head(cx: &Cx, output: &Arc<Repo>, store: &Store, spec: &PipelineSpec) -> Result<Option<varve_format::Head>> {
+/// The head of the output branch; none while the output Repo is not set up yet. Read only: who moves it compares
+/// it with the store first.
+fn output_head(output: &Repo, spec: &PipelineSpec) -> Result<Option<Head>> {
     if heads::uid(output).is_err() {
         return Ok(None);
     }
-    cx.heads.open(cx, output, store, &branch(spec.output_branch())?).await
+    heads::read(output, &branch(spec.output_branch())?)
 }
 
 /// A branch's name that the schema let pass.
