@@ -75,20 +75,12 @@ pub struct Call {
 impl Call {
     /// Names a call.
     pub fn new(verb: Verb, kind: impl Into<String>, name: impl Into<String>) -> Self {
-        Self {
-            verb,
-            kind: kind.into(),
-            name: name.into(),
-        }
+        Self { verb, kind: kind.into(), name: name.into() }
     }
 
     fn on<K: Resource<DynamicType = ()>>(verb: Verb, object: &K) -> Self {
         let namespace = object.namespace().unwrap_or_default();
-        Self::new(
-            verb,
-            K::kind(&()),
-            format!("{namespace}/{}", object.name_any()),
-        )
+        Self::new(verb, K::kind(&()), format!("{namespace}/{}", object.name_any()))
     }
 }
 
@@ -133,18 +125,8 @@ pub struct Act {
 
 impl Act {
     /// A hand on `client` that writes only while `leading`.
-    pub fn new(
-        client: Client,
-        leading: Leading,
-        faults: Arc<dyn FaultHook>,
-        metrics: Arc<Metrics>,
-    ) -> Self {
-        Self {
-            client,
-            leading,
-            faults,
-            metrics,
-        }
+    pub fn new(client: Client, leading: Leading, faults: Arc<dyn FaultHook>, metrics: Arc<Metrics>) -> Self {
+        Self { client, leading, faults, metrics }
     }
 
     /// Makes one call, named, counted, bounded in time, open to the fault hook. For writes to the store
@@ -158,19 +140,13 @@ impl Act {
             return Err(Error::NotLeading);
         }
         if self.faults.fails_before(&call) {
-            return Err(Error::Injected {
-                point: "before",
-                call: call.to_string(),
-            });
+            return Err(Error::Injected { point: "before", call: call.to_string() });
         }
         self.metrics.write(&call);
         tracing::debug!(verb = call.verb.as_str(), kind = %call.kind, name = %call.name, "write");
         let done = make().await;
         if done.is_ok() && self.faults.fails_after(&call) {
-            return Err(Error::Injected {
-                point: "after",
-                call: call.to_string(),
-            });
+            return Err(Error::Injected { point: "after", call: call.to_string() });
         }
         done
     }
@@ -188,10 +164,7 @@ impl Act {
                 let answer = tokio::time::timeout(Duration::from_secs(CALL_SECONDS), make()).await;
                 match answer {
                     Err(_) => {
-                        return Err(Error::Timeout {
-                            call: said.clone(),
-                            seconds: CALL_SECONDS,
-                        });
+                        return Err(Error::Timeout { call: said.clone(), seconds: CALL_SECONDS });
                     }
                     Ok(Err(kube::Error::Api(status)))
                         if matches!(status.code, 429 | 503 | 504) && attempt < CALL_TRIES =>
@@ -212,10 +185,7 @@ impl Act {
     where
         K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
     {
-        Api::namespaced(
-            self.client.clone(),
-            &object.namespace().unwrap_or_default(),
-        )
+        Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default())
     }
 
     /// Creates `object` if nothing of its name is there; answers with what then stands there, which may
@@ -229,18 +199,13 @@ impl Act {
             + DeserializeOwned,
     {
         let api = self.namespaced(object);
-        let params = PostParams {
-            field_manager: Some(MANAGER.into()),
-            ..PostParams::default()
-        };
+        let params = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
         let call = Call::on(Verb::Create, object);
         match self.api(call, || api.create(&params, object)).await {
             Ok(made) => Ok(Created::Made(made)),
             Err(error) if error.api_code() == Some(409) => {
-                let there = api
-                    .get(&object.name_any())
-                    .await
-                    .map_err(Error::api(format_args!("get {}", object.name_any())))?;
+                let there =
+                    api.get(&object.name_any()).await.map_err(Error::api(format_args!("get {}", object.name_any())))?;
                 Ok(Created::AlreadyThere(there))
             }
             Err(error) => Err(error),
@@ -259,25 +224,14 @@ impl Act {
         let api = self.namespaced(object);
         let params = PatchParams::apply(manager).force();
         let (name, patch) = (object.name_any(), Patch::Apply(object));
-        self.api(Call::on(Verb::Apply, object), || {
-            api.patch(&name, &params, &patch)
-        })
-        .await
+        self.api(Call::on(Verb::Apply, object), || api.patch(&name, &params, &patch)).await
     }
 
     /// Applies `status` to the `/status` of `object` as `manager`. The uid goes along: a status meant
     /// for an object that has since been made anew is refused (409).
-    pub async fn apply_status<K>(
-        &self,
-        manager: &str,
-        object: &K,
-        status: &serde_json::Value,
-    ) -> Result<K>
+    pub async fn apply_status<K>(&self, manager: &str, object: &K, status: &serde_json::Value) -> Result<K>
     where
-        K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + Debug
-            + DeserializeOwned,
+        K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
     {
         let api = self.namespaced(object);
         let params = PatchParams::apply(manager).force();
@@ -292,75 +246,45 @@ impl Act {
             "status": status,
         });
         let (name, patch) = (object.name_any(), Patch::Apply(&body));
-        self.api(Call::on(Verb::ApplyStatus, object), || {
-            api.patch_status(&name, &params, &patch)
-        })
-        .await
+        self.api(Call::on(Verb::ApplyStatus, object), || api.patch_status(&name, &params, &patch)).await
     }
 
     /// Patches the `/status` of `object` by JSON patch, `test`s included.
     pub async fn patch_status<K>(&self, object: &K, patch: json_patch::Patch) -> Result<K>
     where
-        K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + Debug
-            + DeserializeOwned,
+        K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
     {
         let api = self.namespaced(object);
-        let params = PatchParams {
-            field_manager: Some(HEADS_MANAGER.into()),
-            ..PatchParams::default()
-        };
+        let params = PatchParams { field_manager: Some(HEADS_MANAGER.into()), ..PatchParams::default() };
         let (name, patch) = (object.name_any(), Patch::<()>::Json(patch));
-        self.api(Call::on(Verb::MoveHead, object), || {
-            api.patch_status(&name, &params, &patch)
-        })
-        .await
+        self.api(Call::on(Verb::MoveHead, object), || api.patch_status(&name, &params, &patch)).await
     }
 
     /// Merges `patch` into `object` (finalizers, labels, `suspend`; no status).
     pub async fn merge<K>(&self, object: &K, patch: &serde_json::Value) -> Result<K>
     where
-        K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + Debug
-            + DeserializeOwned,
+        K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
     {
         let api = self.namespaced(object);
-        let params = PatchParams {
-            field_manager: Some(MANAGER.into()),
-            ..PatchParams::default()
-        };
+        let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
         let (name, patch) = (object.name_any(), Patch::Merge(patch));
-        self.api(Call::on(Verb::PatchMetadata, object), || {
-            api.patch(&name, &params, &patch)
-        })
-        .await
+        self.api(Call::on(Verb::PatchMetadata, object), || api.patch(&name, &params, &patch)).await
     }
 
     /// Deletes exactly this `object` (by uid), its children in the background. False: it was gone, or
     /// another of its name stands there.
     pub async fn delete<K>(&self, object: &K) -> Result<bool>
     where
-        K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + Debug
-            + DeserializeOwned,
+        K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
     {
         let api = self.namespaced(object);
         let params = DeleteParams {
             propagation_policy: Some(PropagationPolicy::Background),
-            preconditions: Some(Preconditions {
-                uid: object.uid(),
-                resource_version: None,
-            }),
+            preconditions: Some(Preconditions { uid: object.uid(), resource_version: None }),
             ..DeleteParams::default()
         };
         let name = object.name_any();
-        match self
-            .api(Call::on(Verb::Delete, object), || api.delete(&name, &params))
-            .await
-        {
+        match self.api(Call::on(Verb::Delete, object), || api.delete(&name, &params)).await {
             Ok(_) => Ok(true),
             Err(error) if matches!(error.api_code(), Some(404 | 409)) => Ok(false),
             Err(error) => Err(error),

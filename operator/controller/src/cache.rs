@@ -45,10 +45,7 @@ pub struct Cache<K: Resource<DynamicType = ()> + Clone + 'static> {
 
 impl<K: Resource<DynamicType = ()> + Clone + 'static> Clone for Cache<K> {
     fn clone(&self) -> Self {
-        Self {
-            store: self.store.clone(),
-            changes: self.changes.clone(),
-        }
+        Self { store: self.store.clone(), changes: self.changes.clone() }
     }
 }
 
@@ -60,16 +57,11 @@ where
     pub fn new(api: Api<K>, config: watcher::Config) -> (Self, impl Future<Output = ()> + Send) {
         let (store, mut writer) = reflector::store::<K>();
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
-        let cache = Self {
-            store,
-            changes: changes.clone(),
-        };
+        let cache = Self { store, changes: changes.clone() };
         let kind = K::kind(&()).into_owned();
         let fill = async move {
-            let mut events = watcher(api, config)
-                .default_backoff()
-                .modify(|object| object.managed_fields_mut().clear())
-                .boxed();
+            let mut events =
+                watcher(api, config).default_backoff().modify(|object| object.managed_fields_mut().clear()).boxed();
             while let Some(event) = events.next().await {
                 let event = match event {
                     Ok(event) => event,
@@ -80,9 +72,7 @@ where
                 };
                 writer.apply_watcher_event(&event);
                 let change = match event {
-                    watcher::Event::Apply(object) | watcher::Event::Delete(object) => {
-                        Change::Object(Arc::new(object))
-                    }
+                    watcher::Event::Apply(object) | watcher::Event::Delete(object) => Change::Object(Arc::new(object)),
                     watcher::Event::InitDone => Change::Everything,
                     watcher::Event::Init | watcher::Event::InitApply(_) => continue,
                 };
@@ -146,11 +136,9 @@ where
             .flat_map(move |change| {
                 let refs: Vec<_> = match change {
                     Change::Object(object) => which(&object).into_iter().collect(),
-                    Change::Everything => all
-                        .state()
-                        .iter()
-                        .map(|object| ObjectRef::from_obj(object.as_ref()))
-                        .collect(),
+                    Change::Everything => {
+                        all.state().iter().map(|object| ObjectRef::from_obj(object.as_ref())).collect()
+                    }
                 };
                 futures::stream::iter(refs)
             })
@@ -212,28 +200,28 @@ impl Caches {
             Scope::Cluster => every.clone(),
             Scope::Namespace(name) => every.clone().fields(&format!("metadata.name={name}")),
         };
-        let (repos, a) = Cache::new(scope.api(client), every.clone());
-        let (commits, b) = Cache::new(scope.api(client), every.clone());
-        let (pipelines, c) = Cache::new(scope.api(client), every.clone());
-        let (jobs, d) = Cache::new(scope.api(client), every.clone());
-        let (batch_jobs, e) = Cache::new(scope.api(client), ours.clone());
-        let (pods, f) = Cache::new(scope.api(client), ours);
-        let (store_secrets, g) = Cache::new(scope.api(client), stores);
-        let (config_maps, h) = Cache::new(scope.api(client), every);
-        let (namespaces, i) = Cache::new(Api::all(client.clone()), spaces);
-        let caches = Self {
-            repos,
-            commits,
-            pipelines,
-            jobs,
-            batch_jobs,
-            pods,
-            store_secrets,
-            config_maps,
-            namespaces,
-        };
+        let (repos, fill_repos) = Cache::new(scope.api(client), every.clone());
+        let (commits, fill_commits) = Cache::new(scope.api(client), every.clone());
+        let (pipelines, fill_pipelines) = Cache::new(scope.api(client), every.clone());
+        let (jobs, fill_jobs) = Cache::new(scope.api(client), every.clone());
+        let (batch_jobs, fill_batch_jobs) = Cache::new(scope.api(client), ours.clone());
+        let (pods, fill_pods) = Cache::new(scope.api(client), ours);
+        let (store_secrets, fill_store_secrets) = Cache::new(scope.api(client), stores);
+        let (config_maps, fill_config_maps) = Cache::new(scope.api(client), every);
+        let (namespaces, fill_namespaces) = Cache::new(Api::all(client.clone()), spaces);
+        let caches = Self { repos, commits, pipelines, jobs, batch_jobs, pods, store_secrets, config_maps, namespaces };
         let fill = async move {
-            futures::join!(a, b, c, d, e, f, g, h, i);
+            futures::join!(
+                fill_repos,
+                fill_commits,
+                fill_pipelines,
+                fill_jobs,
+                fill_batch_jobs,
+                fill_pods,
+                fill_store_secrets,
+                fill_config_maps,
+                fill_namespaces,
+            );
         };
         (caches, fill)
     }
@@ -246,8 +234,6 @@ impl Caches {
                 $(let _ = self.$cache.store.wait_until_ready().await;)*
             };
         }
-        ready!(
-            repos, commits, pipelines, jobs, batch_jobs, pods, store_secrets, config_maps, namespaces
-        );
+        ready!(repos, commits, pipelines, jobs, batch_jobs, pods, store_secrets, config_maps, namespaces);
     }
 }

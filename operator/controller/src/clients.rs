@@ -33,10 +33,8 @@ pub struct Clients {
 impl Clients {
     /// Clients from the kubeconfig, or from the pod's service account.
     pub async fn infer() -> Result<Self> {
-        let config = Config::infer()
-            .await
-            .map_err(kube::Error::InferConfig)
-            .map_err(Error::api("find the API server"))?;
+        let config =
+            Config::infer().await.map_err(kube::Error::InferConfig).map_err(Error::api("find the API server"))?;
         Self::from_config(&config)
     }
 

@@ -55,18 +55,8 @@ pub struct Cx {
 
 impl Cx {
     /// A context over clients and caches.
-    pub fn new(
-        clients: Clients,
-        caches: Caches,
-        settings: Settings,
-        world: World,
-    ) -> Arc<Self> {
-        let act = Act::new(
-            clients.write.clone(),
-            world.leading,
-            world.faults,
-            world.metrics.clone(),
-        );
+    pub fn new(clients: Clients, caches: Caches, settings: Settings, world: World) -> Arc<Self> {
+        let act = Act::new(clients.write.clone(), world.leading, world.faults, world.metrics.clone());
         Arc::new(Self {
             status: StatusWriter::new(act.clone()),
             stores: Stores::new(

@@ -87,36 +87,22 @@ pub enum Error {
 impl Error {
     /// A failure that waits for somebody to change something.
     pub fn stalled(reason: Reason, message: impl Into<String>) -> Self {
-        Self::Told {
-            reason,
-            message: message.into(),
-            retry: Retry::WhenChanged,
-        }
+        Self::Told { reason, message: message.into(), retry: Retry::WhenChanged }
     }
 
     /// A failure that may pass by itself.
     pub fn waiting(reason: Reason, message: impl Into<String>) -> Self {
-        Self::Told {
-            reason,
-            message: message.into(),
-            retry: Retry::Backoff,
-        }
+        Self::Told { reason, message: message.into(), retry: Retry::Backoff }
     }
 
     /// Wraps a failure of the store with what was being done.
     pub fn store(what: impl fmt::Display) -> impl Fn(varve_store::Error) -> Self {
-        move |source| Self::Store {
-            what: what.to_string(),
-            source,
-        }
+        move |source| Self::Store { what: what.to_string(), source }
     }
 
     /// Wraps a failure of the API server with what was being asked.
     pub fn api(call: impl fmt::Display) -> impl FnOnce(kube::Error) -> Self {
-        move |source| Self::Api {
-            call: call.to_string(),
-            source,
-        }
+        move |source| Self::Api { call: call.to_string(), source }
     }
 
     /// Whether trying again can help.
@@ -131,10 +117,7 @@ impl Error {
     /// The HTTP status code that the API server answered with, if it answered.
     pub fn api_code(&self) -> Option<u16> {
         match self {
-            Self::Api {
-                source: kube::Error::Api(status),
-                ..
-            } => Some(status.code),
+            Self::Api { source: kube::Error::Api(status), .. } => Some(status.code),
             _ => None,
         }
     }

@@ -7,6 +7,8 @@
 //! a start or a change of leader, the store's reflog is compared with the status ([`verify`]).
 
 mod patch;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 use std::{
@@ -150,11 +152,7 @@ fn status_head(head: &Head) -> StatusHead {
         commit: head.commit.to_string(),
         seq: head.seq,
         seal: head.seal.to_string(),
-        record: FrameRef {
-            pack: head.record.pack.to_string(),
-            offset: head.record.offset,
-            length: head.record.length,
-        },
+        record: FrameRef { pack: head.record.pack.to_string(), offset: head.record.offset, length: head.record.length },
         previous: head.previous.to_string(),
         time: time_text(head.time_ns),
     }
@@ -217,6 +215,15 @@ impl Heads {
         }
     }
 
+    /// The newest of `repo`, of what the cache has come to show since, and of what our own moves have made
+    /// of it: for whoever has waited since looking `repo` up.
+    pub(crate) fn newest(&self, cx: &Cx, repo: &Arc<Repo>) -> Arc<Repo> {
+        let cached = cx.caches.repos.get(&repo.namespace().unwrap_or_default(), &repo.name_any());
+        let newer =
+            cached.filter(|cached| cached.uid() == repo.uid() && version(cached.as_ref()) > version(repo.as_ref()));
+        self.fresh(newer.as_ref().unwrap_or(repo))
+    }
+
     /// The newest of what the cache and our own moves show of a Repo.
     pub fn repo(&self, cx: &Cx, namespace: &str, name: &str) -> Option<Arc<Repo>> {
         cx.caches.repos.get(namespace, name).map(|repo| self.fresh(&repo))
@@ -248,7 +255,7 @@ impl Heads {
     /// The head of `branch` to build on: verified against the reflog and finished, if this is the first
     /// look since this replica leads.
     pub async fn open(&self, cx: &Cx, repo: &Arc<Repo>, store: &Store, branch: &BranchName) -> Result<Option<Head>> {
-        let repo = self.fresh(repo);
+        let repo = self.newest(cx, repo);
         let head = read(&repo, branch)?;
         let key = (uid(&repo)?, branch.clone());
         let finished = self.known().finished.get(&key).cloned();
@@ -266,7 +273,7 @@ impl Heads {
     /// Moves heads: all of `moves` in one patch or none, then makes everything about them durable.
     /// Idempotent: run again after a crash it finds its own work and completes it.
     pub async fn advance(&self, cx: &Cx, repo: &Arc<Repo>, store: &Store, moves: &[HeadMove]) -> Result<Moved> {
-        let mut repo = self.fresh(repo);
+        let mut repo = self.newest(cx, repo);
         for attempt in 1.. {
             let sent = match patch::moves(&repo, moves) {
                 Some(patch) => cx.act.patch_status(repo.as_ref(), patch).await,
@@ -276,8 +283,8 @@ impl Heads {
                 }),
             };
             match sent {
-                Ok(moved) => {
-                    let repo = self.remember(moved);
+                Ok(answer) => {
+                    let repo = self.remember(answer);
                     self.finish(cx, store, moves).await?;
                     return Ok(Moved::Won(repo));
                 }

@@ -25,20 +25,14 @@ pub struct Pages {
 }
 
 /// Serves the pages on `address` until `stop`.
-pub async fn serve(
-    address: SocketAddr,
-    pages: Pages,
-    stop: CancellationToken,
-) -> std::io::Result<()> {
+pub async fn serve(address: SocketAddr, pages: Pages, stop: CancellationToken) -> std::io::Result<()> {
     let listener = TcpListener::bind(address).await?;
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .with_state(pages);
-    axum::serve(listener, router)
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await
+    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 
 async fn metrics(State(pages): State<Pages>) -> String {
@@ -53,9 +47,6 @@ async fn readyz(State(pages): State<Pages>) -> (StatusCode, &'static str) {
     if pages.is_warm.load(Ordering::Acquire) {
         (StatusCode::OK, "ok")
     } else {
-        (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the caches have not seen their first list yet",
-        )
+        (StatusCode::SERVICE_UNAVAILABLE, "the caches have not seen their first list yet")
     }
 }

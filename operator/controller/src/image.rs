@@ -80,9 +80,7 @@ pub struct ImageConfig {
 impl ResolvedImage {
     /// What decides whether two images are the same: the config digest, else the best there is.
     pub fn identity(&self) -> &str {
-        self.config
-            .as_ref()
-            .map_or(&self.manifest_digest, |config| &config.digest)
+        self.config.as_ref().map_or(&self.manifest_digest, |config| &config.digest)
     }
 }
 
@@ -103,10 +101,7 @@ impl Images {
         let reference: Reference = query.reference.parse().map_err(|error| {
             Error::stalled(
                 Reason::ImageInvalid,
-                format!(
-                    "container.image {:?} is no image reference: {error}",
-                    query.reference
-                ),
+                format!("container.image {:?} is no image reference: {error}", query.reference),
             )
         })?;
         let architecture = match query.architecture {
@@ -129,10 +124,7 @@ impl Images {
                 }
                 Err(Refusal::Missing(words)) => return Err(missing(query, &words)),
                 Err(Refusal::Unusable(reason, words)) => {
-                    return Err(Error::stalled(
-                        reason,
-                        format!("image {}: {words}", query.reference),
-                    ));
+                    return Err(Error::stalled(reason, format!("image {}: {words}", query.reference)));
                 }
             }
         }
@@ -153,9 +145,7 @@ impl Images {
             platform_resolver: None,
             ..ClientConfig::default()
         })?;
-        registry
-            .auth(reference, auth, RegistryOperation::Pull)
-            .await?;
+        registry.auth(reference, auth, RegistryOperation::Pull).await?;
         let (manifest, digest) = registry.pull_manifest(reference, auth).await?;
         let (manifest, digest) = match manifest {
             OciManifest::Image(manifest) => (manifest, digest),
@@ -165,10 +155,7 @@ impl Images {
                 match registry.pull_manifest(&entry, auth).await? {
                     (OciManifest::Image(manifest), _) => (manifest, chosen),
                     (OciManifest::ImageIndex(_), _) => {
-                        return Err(Refusal::Unusable(
-                            Reason::ImageInvalid,
-                            "its index names another index".into(),
-                        ));
+                        return Err(Refusal::Unusable(Reason::ImageInvalid, "its index names another index".into()));
                     }
                 }
             }
@@ -180,48 +167,29 @@ impl Images {
             ));
         }
         let mut bytes = Vec::new();
-        registry
-            .pull_blob(reference, &manifest.config, &mut bytes)
-            .await?;
+        registry.pull_blob(reference, &manifest.config, &mut bytes).await?;
         Ok(ResolvedImage {
-            reference: format!(
-                "{}/{}@{digest}",
-                reference.registry(),
-                reference.repository()
-            ),
+            reference: format!("{}/{}@{digest}", reference.registry(), reference.repository()),
             manifest_digest: digest,
             config: Some(read_config(manifest.config.digest, &bytes)?),
         })
     }
 
     /// The credentials to try, in order: those that pull secrets hold for this registry, then none.
-    async fn credentials(
-        &self,
-        query: &ImageQuery<'_>,
-        reference: &Reference,
-    ) -> Result<Vec<RegistryAuth>> {
+    async fn credentials(&self, query: &ImageQuery<'_>, reference: &Reference) -> Result<Vec<RegistryAuth>> {
         let mut names: Vec<String> = query.pull_secrets.to_vec();
         let account = query.service_account.unwrap_or("default");
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), query.namespace);
-        let found = accounts
-            .get_opt(account)
-            .await
-            .map_err(Error::api(format_args!("get ServiceAccount {account}")))?;
+        let found =
+            accounts.get_opt(account).await.map_err(Error::api(format_args!("get ServiceAccount {account}")))?;
         names.extend(
-            found
-                .and_then(|found| found.image_pull_secrets)
-                .unwrap_or_default()
-                .into_iter()
-                .map(|secret| secret.name),
+            found.and_then(|found| found.image_pull_secrets).unwrap_or_default().into_iter().map(|secret| secret.name),
         );
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), query.namespace);
         let mut found = Vec::new();
         for name in names {
             // The kubelet passes over a pull secret that is not there; so do we.
-            let secret = secrets
-                .get_opt(&name)
-                .await
-                .map_err(Error::api(format_args!("get Secret {name}")))?;
+            let secret = secrets.get_opt(&name).await.map_err(Error::api(format_args!("get Secret {name}")))?;
             let Some(secret) = secret else { continue };
             found.extend(credentials_in(&secret, reference));
         }
@@ -237,11 +205,8 @@ impl Images {
         let Ok(listed) = listed else {
             return own.to_owned(); // not allowed to look at nodes: assume that they are like ours
         };
-        let mut found: Vec<String> = listed
-            .items
-            .iter()
-            .filter_map(|node| node.labels().get("kubernetes.io/arch").cloned())
-            .collect();
+        let mut found: Vec<String> =
+            listed.items.iter().filter_map(|node| node.labels().get("kubernetes.io/arch").cloned()).collect();
         found.sort();
         if found.iter().any(|name| name == own) {
             return own.to_owned();
@@ -262,13 +227,12 @@ impl From<OciDistributionError> for Refusal {
     fn from(error: OciDistributionError) -> Self {
         let words = chain(&error);
         match &error {
-            OciDistributionError::AuthenticationFailure(_)
-            | OciDistributionError::UnauthorizedError { .. } => Self::Unauthorised(words),
+            OciDistributionError::AuthenticationFailure(_) | OciDistributionError::UnauthorizedError { .. } => {
+                Self::Unauthorised(words)
+            }
             OciDistributionError::ImageManifestNotFoundError(_) => Self::Missing(words),
             OciDistributionError::RegistryError { envelope, .. } => {
-                let has = |codes: &[OciErrorCode]| {
-                    envelope.errors.iter().any(|e| codes.contains(&e.code))
-                };
+                let has = |codes: &[OciErrorCode]| envelope.errors.iter().any(|e| codes.contains(&e.code));
                 if has(&[OciErrorCode::Unauthorized, OciErrorCode::Denied]) {
                     Self::Unauthorised(words)
                 } else if has(&[
@@ -289,9 +253,7 @@ impl From<OciDistributionError> for Refusal {
                 404 => Self::Missing(words),
                 _ => Self::Unreachable(words),
             },
-            OciDistributionError::RequestError(_) | OciDistributionError::IoError(_) => {
-                Self::Unreachable(words)
-            }
+            OciDistributionError::RequestError(_) | OciDistributionError::IoError(_) => Self::Unreachable(words),
             _ => Self::Unusable(Reason::ImageInvalid, words),
         }
     }
@@ -311,29 +273,19 @@ fn unauthorised(query: &ImageQuery<'_>, words: &str) -> Error {
 fn missing(query: &ImageQuery<'_>, words: &str) -> Error {
     Error::stalled(
         Reason::ImageNotFound,
-        format!(
-            "the registry has no image {}: {words}. Check name and tag, or push it",
-            query.reference
-        ),
+        format!("the registry has no image {}: {words}. Check name and tag, or push it", query.reference),
     )
 }
 
 fn unreachable(query: &ImageQuery<'_>, words: &str) -> Error {
-    Error::waiting(
-        Reason::ImageUnreachable,
-        format!("the registry of {} does not answer: {words}", query.reference),
-    )
+    Error::waiting(Reason::ImageUnreachable, format!("the registry of {} does not answer: {words}", query.reference))
 }
 
 /// What a reference with a digest means without asking anybody.
 fn pinned(reference: &Reference) -> Option<ResolvedImage> {
     let digest = reference.digest()?.to_owned();
     Some(ResolvedImage {
-        reference: format!(
-            "{}/{}@{digest}",
-            reference.registry(),
-            reference.repository()
-        ),
+        reference: format!("{}/{}@{digest}", reference.registry(), reference.repository()),
         manifest_digest: digest,
         config: None,
     })
@@ -344,9 +296,9 @@ fn choose(entries: &[ImageIndexEntry], architecture: &str) -> Result<String, Ref
         let platform = entry.platform.as_ref()?;
         Some((platform.os.to_string(), platform.architecture.to_string()))
     };
-    if let Some(entry) = entries.iter().find(|entry| {
-        name(entry).is_some_and(|(os, arch)| os == "linux" && arch == architecture)
-    }) {
+    if let Some(entry) =
+        entries.iter().find(|entry| name(entry).is_some_and(|(os, arch)| os == "linux" && arch == architecture))
+    {
         return Ok(entry.digest.clone());
     }
     // Some builders leave the platform out where there is but one.
@@ -355,19 +307,12 @@ fn choose(entries: &[ImageIndexEntry], architecture: &str) -> Result<String, Ref
     {
         return Ok(only.digest.clone());
     }
-    let mut has: Vec<_> = entries
-        .iter()
-        .filter_map(name)
-        .map(|(os, arch)| format!("{os}/{arch}"))
-        .collect();
+    let mut has: Vec<_> = entries.iter().filter_map(name).map(|(os, arch)| format!("{os}/{arch}")).collect();
     has.sort();
     has.dedup();
     Err(Refusal::Unusable(
         Reason::ImagePlatformMissing,
-        format!(
-            "it has nothing for linux/{architecture}, the nodes' platform; it has {}",
-            has.join(", ")
-        ),
+        format!("it has nothing for linux/{architecture}, the nodes' platform; it has {}", has.join(", ")),
     ))
 }
 
@@ -393,9 +338,8 @@ struct ConfigPart {
 }
 
 fn read_config(digest: String, bytes: &[u8]) -> Result<ImageConfig, Refusal> {
-    let blob: ConfigBlob = serde_json::from_slice(bytes).map_err(|error| {
-        Refusal::Unusable(Reason::ImageInvalid, format!("its config is unreadable: {error}"))
-    })?;
+    let blob: ConfigBlob = serde_json::from_slice(bytes)
+        .map_err(|error| Refusal::Unusable(Reason::ImageInvalid, format!("its config is unreadable: {error}")))?;
     let part = blob.config.unwrap_or_default();
     Ok(ImageConfig {
         digest,
@@ -429,9 +373,9 @@ fn credentials_in(secret: &Secret, reference: &Reference) -> Vec<RegistryAuth> {
     let mut found: Vec<(usize, RegistryAuth)> = Vec::new();
     for (key, value) in data {
         let auths = match key.as_str() {
-            ".dockerconfigjson" => serde_json::from_slice::<DockerConfig>(&value.0)
-                .map(|config| config.auths)
-                .unwrap_or_default(),
+            ".dockerconfigjson" => {
+                serde_json::from_slice::<DockerConfig>(&value.0).map(|config| config.auths).unwrap_or_default()
+            }
             ".dockercfg" => serde_json::from_slice(&value.0).unwrap_or_default(),
             _ => continue,
         };
@@ -448,23 +392,14 @@ fn credentials_in(secret: &Secret, reference: &Reference) -> Vec<RegistryAuth> {
 /// Whether an entry of a docker config (`https://index.docker.io/v1/`, `host:5000`, `host/path`) is for
 /// this image.
 fn is_for(server: &str, reference: &Reference) -> bool {
-    let bare = server
-        .trim_start_matches("https://")
-        .trim_start_matches("http://")
-        .trim_end_matches('/');
+    let bare = server.trim_start_matches("https://").trim_start_matches("http://").trim_end_matches('/');
     let (host, path) = bare.split_once('/').unwrap_or((bare, ""));
-    let path = path
-        .trim_start_matches("v1")
-        .trim_start_matches("v2")
-        .trim_matches('/');
+    let path = path.trim_start_matches("v1").trim_start_matches("v2").trim_matches('/');
     let hub = ["docker.io", "index.docker.io", "registry-1.docker.io"];
-    let is_host = host == reference.registry()
-        || hub.contains(&host) && hub.contains(&reference.registry());
+    let is_host = host == reference.registry() || hub.contains(&host) && hub.contains(&reference.registry());
     let repository = reference.repository();
-    let is_path = path.is_empty()
-        || repository
-            .strip_prefix(path)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let is_path =
+        path.is_empty() || repository.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     is_host && is_path
 }
 
@@ -500,10 +435,7 @@ mod tests {
     }
 
     fn pull_secret(json: &str) -> Secret {
-        Secret {
-            data: Some([(".dockerconfigjson".into(), ByteString(json.into()))].into()),
-            ..Secret::default()
-        }
+        Secret { data: Some([(".dockerconfigjson".into(), ByteString(json.into()))].into()), ..Secret::default() }
     }
 
     #[test]
@@ -520,10 +452,7 @@ mod tests {
             credentials_in(&secret, &reference("two.example/team/x:1")),
             [RegistryAuth::Basic("bob".into(), "pw".into())]
         );
-        assert_eq!(
-            credentials_in(&secret, &reference("two.example/teamwork/x:1")),
-            []
-        );
+        assert_eq!(credentials_in(&secret, &reference("two.example/teamwork/x:1")), []);
         assert_eq!(credentials_in(&secret, &reference("three.example/x:1")), []);
     }
 

@@ -53,17 +53,8 @@ enum Next {
 
 impl Election {
     /// A candidate named `identity`; `leading` tells the rest of the process how it goes.
-    pub fn new(
-        client: Client,
-        namespace: &str,
-        identity: String,
-        leading: watch::Sender<bool>,
-    ) -> Self {
-        Self {
-            api: Api::namespaced(client, namespace),
-            identity,
-            leading,
-        }
+    pub fn new(client: Client, namespace: &str, identity: String, leading: watch::Sender<bool>) -> Self {
+        Self { api: Api::namespaced(client, namespace), identity, leading }
     }
 
     /// Stands for election until `stop`, then gives the lease back if it is held.
@@ -116,33 +107,19 @@ impl Election {
                 Err(error) => return Err(error),
             },
         };
-        let is_new = observed
-            .as_ref()
-            .is_none_or(|seen| seen.lease.spec != lease.spec);
+        let is_new = observed.as_ref().is_none_or(|seen| seen.lease.spec != lease.spec);
         if is_new {
-            *observed = Some(Observed {
-                lease: lease.clone(),
-                changed: Instant::now(),
-            });
+            *observed = Some(Observed { lease: lease.clone(), changed: Instant::now() });
         }
-        let unchanged_for = observed
-            .as_ref()
-            .map_or(Duration::ZERO, |seen| seen.changed.elapsed());
+        let unchanged_for = observed.as_ref().map_or(Duration::ZERO, |seen| seen.changed.elapsed());
         let next = decide(lease.spec.as_ref(), &self.identity, unchanged_for);
         if next == Next::Wait {
             return Ok(false);
         }
         let wanted = self.held(&lease, next);
-        match self
-            .api
-            .replace(NAME, &PostParams::default(), &wanted)
-            .await
-        {
+        match self.api.replace(NAME, &PostParams::default(), &wanted).await {
             Ok(lease) => {
-                *observed = Some(Observed {
-                    lease,
-                    changed: Instant::now(),
-                });
+                *observed = Some(Observed { lease, changed: Instant::now() });
                 Ok(true)
             }
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
@@ -152,10 +129,7 @@ impl Election {
 
     fn fresh(&self) -> Lease {
         Lease {
-            metadata: ObjectMeta {
-                name: Some(NAME.into()),
-                ..ObjectMeta::default()
-            },
+            metadata: ObjectMeta { name: Some(NAME.into()), ..ObjectMeta::default() },
             spec: Some(LeaseSpec {
                 holder_identity: Some(self.identity.clone()),
                 lease_duration_seconds: Some(seconds(LEASE)),
@@ -200,9 +174,7 @@ fn seconds(duration: Duration) -> i32 {
 }
 
 fn decide(spec: Option<&LeaseSpec>, identity: &str, unchanged_for: Duration) -> Next {
-    let holder = spec
-        .and_then(|spec| spec.holder_identity.as_deref())
-        .unwrap_or_default();
+    let holder = spec.and_then(|spec| spec.holder_identity.as_deref()).unwrap_or_default();
     if holder == identity {
         return Next::Renew;
     }
@@ -210,11 +182,7 @@ fn decide(spec: Option<&LeaseSpec>, identity: &str, unchanged_for: Duration) -> 
         .and_then(|spec| spec.lease_duration_seconds)
         .and_then(|seconds| u64::try_from(seconds).ok())
         .map_or(LEASE, Duration::from_secs);
-    if holder.is_empty() || unchanged_for >= lasts {
-        Next::Take
-    } else {
-        Next::Wait
-    }
+    if holder.is_empty() || unchanged_for >= lasts { Next::Take } else { Next::Wait }
 }
 
 #[cfg(test)]
@@ -222,32 +190,19 @@ mod tests {
     use super::*;
 
     fn spec(holder: &str) -> LeaseSpec {
-        LeaseSpec {
-            holder_identity: Some(holder.into()),
-            lease_duration_seconds: Some(15),
-            ..LeaseSpec::default()
-        }
+        LeaseSpec { holder_identity: Some(holder.into()), lease_duration_seconds: Some(15), ..LeaseSpec::default() }
     }
 
     #[test]
     fn a_holder_renews() {
-        assert_eq!(
-            decide(Some(&spec("me")), "me", Duration::from_secs(99)),
-            Next::Renew
-        );
+        assert_eq!(decide(Some(&spec("me")), "me", Duration::from_secs(99)), Next::Renew);
     }
 
     #[test]
     fn a_candidate_waits_until_the_lease_stood_unchanged_for_its_whole_duration() {
         let other = spec("other");
-        assert_eq!(
-            decide(Some(&other), "me", Duration::from_secs(14)),
-            Next::Wait
-        );
-        assert_eq!(
-            decide(Some(&other), "me", Duration::from_secs(15)),
-            Next::Take
-        );
+        assert_eq!(decide(Some(&other), "me", Duration::from_secs(14)), Next::Wait);
+        assert_eq!(decide(Some(&other), "me", Duration::from_secs(15)), Next::Take);
     }
 
     #[test]

@@ -115,13 +115,13 @@ pub async fn run_until(args: Args, faults: Arc<dyn FaultHook>, stop: Cancellatio
     let pages = http::Pages { metrics: metrics.clone(), is_warm: is_warm.clone() };
     // The pages and the lease go last, when nothing is written any more.
     let (stop_pages, stop_lease) = (CancellationToken::new(), CancellationToken::new());
-    let server = tokio::spawn(http::serve(args.metrics_address, pages, stop_pages.clone()));
+    let page_server = tokio::spawn(http::serve(args.metrics_address, pages, stop_pages.clone()));
     let election = Election::new(clients.lease.clone(), &args.lease_namespace, identity(), leading_sender);
     let election = tokio::spawn(election.run(stop_lease.clone()));
 
     let served = tokio::select! {
         () = lead(contexts, leading, metrics, is_warm, stop.clone()) => Ok(()),
-        served = server => match served {
+        served = page_server => match served {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(Error::Bug(format!("serve {}: {error}", args.metrics_address))),
             Err(error) => Err(Error::Bug(error.to_string())),

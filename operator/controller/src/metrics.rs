@@ -3,9 +3,7 @@
 
 use std::time::Duration;
 
-use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
-};
+use prometheus::{Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 
 use crate::act::Call;
 
@@ -31,27 +29,19 @@ impl Metrics {
     pub fn new() -> Self {
         let registry = Registry::new();
         let counter = |name: &str, help: &str, labels: &[&str]| {
-            let made = IntCounterVec::new(Opts::new(name, help), labels)
-                .expect("names and labels are literals of this file");
-            registry
-                .register(Box::new(made.clone()))
-                .expect("each name is registered once");
+            let made =
+                IntCounterVec::new(Opts::new(name, help), labels).expect("names and labels are literals of this file");
+            registry.register(Box::new(made.clone())).expect("each name is registered once");
             made
         };
         let histogram = |name: &str, help: &str, buckets: &[f64], labels: &[&str]| {
             let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-            let made = HistogramVec::new(options, labels)
-                .expect("names and labels are literals of this file");
-            registry
-                .register(Box::new(made.clone()))
-                .expect("each name is registered once");
+            let made = HistogramVec::new(options, labels).expect("names and labels are literals of this file");
+            registry.register(Box::new(made.clone())).expect("each name is registered once");
             made
         };
-        let reconciles = counter(
-            "varve_reconciles_total",
-            "Reconciliations by kind and how they ended.",
-            &["kind", "outcome"],
-        );
+        let reconciles =
+            counter("varve_reconciles_total", "Reconciliations by kind and how they ended.", &["kind", "outcome"]);
         let reconcile_seconds = histogram(
             "varve_reconcile_seconds",
             "How long a reconciliation took, by kind.",
@@ -76,43 +66,25 @@ impl Metrics {
         );
         let leading = IntGauge::new("varve_leading", "1 on the replica that leads, else 0.")
             .expect("the name is a literal of this file");
-        registry
-            .register(Box::new(leading.clone()))
-            .expect("each name is registered once");
-        Self {
-            registry,
-            reconciles,
-            reconcile_seconds,
-            writes,
-            store_requests,
-            store_seconds,
-            leading,
-        }
+        registry.register(Box::new(leading.clone())).expect("each name is registered once");
+        Self { registry, reconciles, reconcile_seconds, writes, store_requests, store_seconds, leading }
     }
 
     /// A reconciliation of `kind` ended in `outcome` (`ok`, `error`, `stalled`).
     pub fn reconcile(&self, kind: &str, outcome: &str, took: Duration) {
         self.reconciles.with_label_values(&[kind, outcome]).inc();
-        self.reconcile_seconds
-            .with_label_values(&[kind])
-            .observe(took.as_secs_f64());
+        self.reconcile_seconds.with_label_values(&[kind]).observe(took.as_secs_f64());
     }
 
     /// A write is being made.
     pub fn write(&self, call: &Call) {
-        self.writes
-            .with_label_values(&[call.kind.as_str(), call.verb.as_str()])
-            .inc();
+        self.writes.with_label_values(&[call.kind.as_str(), call.verb.as_str()]).inc();
     }
 
     /// The store answered.
     pub fn store_request(&self, operation: &str, outcome: &str, took: Duration) {
-        self.store_requests
-            .with_label_values(&[operation, outcome])
-            .inc();
-        self.store_seconds
-            .with_label_values(&[operation])
-            .observe(took.as_secs_f64());
+        self.store_requests.with_label_values(&[operation, outcome]).inc();
+        self.store_seconds.with_label_values(&[operation]).observe(took.as_secs_f64());
     }
 
     /// This replica leads, or does so no more.

@@ -24,7 +24,7 @@ use crate::{
 /// `CommitNotFound` (`CommitNotReady`, `CommitFailed` where an object of that name is on its way, or
 /// stuck); `field` is the user's field, for the message.
 pub(crate) async fn find(cx: &Cx, store: &Store, repo: &Arc<Repo>, reference: &str, field: &str) -> Result<Commit> {
-    let repo = cx.heads.fresh(repo);
+    let repo = cx.heads.newest(cx, repo);
     let repo_name = repo.name_any();
     let uid = heads::uid(&repo)?;
     let read = |what: String| move |error| Error::store(what)(error);

@@ -151,7 +151,8 @@ async fn set_up(repo: &Arc<Repo>, cx: &Cx, connection: &Connection) -> Result<Id
         )),
         Some(_) => Ok(ids),
         None => {
-            let progress = (State::Reconciling, Reason::Progressing, "looking at what the store holds of it".to_owned());
+            let progress =
+                (State::Reconciling, Reason::Progressing, "looking at what the store holds of it".to_owned());
             let status = status(repo, cx, Some(&ids), progress);
             if let Some(written) = cx.status.write(CONCERN, repo.as_ref(), &status).await? {
                 cx.heads.remember(written);
@@ -171,7 +172,7 @@ async fn adopt(repo: &Arc<Repo>, cx: &Cx, connection: &Connection) -> Result<()>
     let all: BTreeSet<BranchName> = held.into_iter().chain(shown).collect();
     for branch in all {
         let _turn = cx.heads.turn(uid, &branch).await;
-        let before = crate::heads::read(&cx.heads.fresh(repo), &branch)?.map_or(0, |head| head.seq);
+        let before = crate::heads::read(&cx.heads.newest(cx, repo), &branch)?.map_or(0, |head| head.seq);
         let now = cx.heads.open(cx, repo, &connection.store, &branch).await?;
         if !branch.is_hidden() && now.is_some_and(|now| now.seq > before) {
             restored::since(repo, cx, &connection.store, (&branch, before)).await?;
@@ -193,7 +194,7 @@ pub(crate) fn tell(error: &Error) -> Standing {
     let (reason, message) = match error {
         Error::Told { reason, message, .. } => (*reason, message.clone()),
         Error::Api { .. } | Error::Timeout { .. } => (Reason::ApiError, chain(error)),
-        Error::Store { source, .. } => (stores::reason(source), chain(error)),
+        Error::Store { source, .. } => (stores::reason(source), stores::plain(&chain(error))),
         Error::HeadMoved { .. } | Error::NotLeading | Error::Injected { .. } => (Reason::Progressing, chain(error)),
         Error::Bug(_) => (Reason::InternalError, chain(error)),
     };

@@ -32,7 +32,7 @@ use crate::{
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_mins(1));
 /// First wait and longest where something must change first. What changes in the cluster triggers by
 /// itself; what changes elsewhere (a bucket, credentials, a registry) is found by looking again.
-const LOOK_AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(2));
+const LOOK_AGAIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(1));
 
 /// Runs `reconcile` for every object of `cache`: all of them at first, then those that change and those
 /// that `triggers` name, until `stop`.
@@ -113,7 +113,6 @@ pub async fn run<K, F, Fut>(
     tracing::debug!(kind, "controller ended");
 }
 
-
 /// An error with all its causes on one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -135,10 +134,7 @@ struct Failures(Mutex<HashMap<String, u32>>);
 
 impl Failures {
     fn forget(&self, uid: &str) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(uid);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
     }
 
     fn next_wait(&self, uid: &str, retry: Retry) -> Duration {
@@ -161,9 +157,7 @@ mod tests {
     #[test]
     fn the_wait_doubles_up_to_its_limit_and_starts_anew_after_a_success() {
         let failures = Failures::default();
-        let waits: Vec<_> = (0..3)
-            .map(|_| failures.next_wait("a", Retry::Backoff).as_millis())
-            .collect();
+        let waits: Vec<_> = (0..3).map(|_| failures.next_wait("a", Retry::Backoff).as_millis()).collect();
         assert_eq!(waits, [250, 500, 1000]);
         for _ in 0..20 {
             failures.next_wait("a", Retry::Backoff);

@@ -35,10 +35,7 @@ pub struct Concern {
 impl Concern {
     /// Everything in a status but what others own: the usual case of one writer.
     pub const fn whole(manager: &'static str) -> Self {
-        Self {
-            manager,
-            fields: None,
-        }
+        Self { manager, fields: None }
     }
 }
 
@@ -56,20 +53,12 @@ pub struct StatusWriter {
 impl StatusWriter {
     /// A writer that writes by `act`.
     pub fn new(act: Act) -> Self {
-        Self {
-            act,
-            sent: Mutex::default(),
-        }
+        Self { act, sent: Mutex::default() }
     }
 
     /// Makes the fields of `concern` in the status of `object` be `status`. Answers with the object as
     /// the server then holds it, or `None` where nothing had to be written.
-    pub async fn write<K>(
-        &self,
-        concern: Concern,
-        object: &K,
-        status: &impl Serialize,
-    ) -> Result<Option<K>>
+    pub async fn write<K>(&self, concern: Concern, object: &K, status: &impl Serialize) -> Result<Option<K>>
     where
         K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
             + Clone
@@ -94,21 +83,12 @@ impl StatusWriter {
         if same {
             return Ok(None);
         }
-        let written = self
-            .act
-            .apply_status(concern.manager, object, &wanted)
-            .await?;
+        let written = self.act.apply_status(concern.manager, object, &wanted).await?;
         let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
         if sent.len() >= REMEMBERED {
             sent.clear();
         }
-        sent.insert(
-            key,
-            Sent {
-                status: wanted,
-                version: self::version(&written),
-            },
-        );
+        sent.insert(key, Sent { status: wanted, version: self::version(&written) });
         Ok(Some(written))
     }
 }
@@ -120,9 +100,7 @@ pub(crate) fn version<K: Resource>(object: &K) -> Option<u64> {
 
 fn current<K: Serialize>(object: &K) -> Result<Value> {
     let mut whole = serde_json::to_value(object).map_err(|error| Error::Bug(error.to_string()))?;
-    Ok(whole
-        .get_mut("status")
-        .map_or(Value::Object(Map::new()), Value::take))
+    Ok(whole.get_mut("status").map_or(Value::Object(Map::new()), Value::take))
 }
 
 /// The part of `status` that is `concern`'s, without nulls (apply would own them).
@@ -154,14 +132,8 @@ mod tests {
 
     #[test]
     fn only_the_fields_of_a_concern_are_compared_and_sent() {
-        let conditions = Concern {
-            manager: "varve-repo",
-            fields: Some(&["conditions", "uid"]),
-        };
+        let conditions = Concern { manager: "varve-repo", fields: Some(&["conditions", "uid"]) };
         let status = json!({"conditions": [{"type": "Ready", "x": null}], "uid": "u", "branches": []});
-        assert_eq!(
-            fields(&status, conditions).unwrap(),
-            json!({"conditions": [{"type": "Ready"}], "uid": "u"})
-        );
+        assert_eq!(fields(&status, conditions).unwrap(), json!({"conditions": [{"type": "Ready"}], "uid": "u"}));
     }
 }

@@ -31,6 +31,8 @@ use crate::{
 
 /// How long a failure stands before the store is asked again.
 const FAILURE_STANDS: Duration = Duration::from_secs(2);
+/// How long a store counts as ours before its owner is read again: who was relieved of it must stop.
+const CLAIM_STANDS: Duration = Duration::from_secs(30);
 
 /// An open, claimed store.
 #[derive(Clone)]
@@ -61,19 +63,13 @@ struct Known {
 }
 
 enum Outcome {
-    Open(Connection),
+    Open { connection: Connection, claimed: Instant },
     Failed { reason: Reason, message: String, retry: Retry, since: Instant },
 }
 
 impl Stores {
     /// No connections yet.
-    pub fn new(
-        client: Client,
-        caches: Caches,
-        cluster: Uuid,
-        allows_local: bool,
-        metrics: Arc<Metrics>,
-    ) -> Self {
+    pub fn new(client: Client, caches: Caches, cluster: Uuid, allows_local: bool, metrics: Arc<Metrics>) -> Self {
         let schemes = if allows_local { Schemes::BucketsAndLocal } else { Schemes::Buckets };
         Self { client, caches, cluster, schemes, metrics, known: Mutex::default() }
     }
@@ -85,11 +81,8 @@ impl Stores {
             return Err(self.missing(namespace, name).await?);
         };
         let owner = self.namespace_uid(namespace).await?;
-        let version = [
-            secret.uid().unwrap_or_default(),
-            secret.resource_version().unwrap_or_default(),
-            owner.to_string(),
-        ];
+        let version =
+            [secret.uid().unwrap_or_default(), secret.resource_version().unwrap_or_default(), owner.to_string()];
         let slot = {
             let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
             known.entry((namespace.to_owned(), name.to_owned())).or_default().clone()
@@ -98,16 +91,29 @@ impl Stores {
         let mut slot = slot.lock().await;
         if let Some(known) = slot.as_ref().filter(|known| known.version == version) {
             match &known.outcome {
-                Outcome::Open(connection) => return Ok(connection.clone()),
+                Outcome::Open { connection, claimed } if claimed.elapsed() < CLAIM_STANDS => {
+                    return Ok(connection.clone());
+                }
                 Outcome::Failed { reason, message, retry, since } if since.elapsed() < FAILURE_STANDS => {
                     return Err(Error::Told { reason: *reason, message: message.clone(), retry: *retry });
                 }
-                Outcome::Failed { .. } => {}
+                Outcome::Open { .. } | Outcome::Failed { .. } => {}
             }
         }
-        let opened = self.connect(namespace, name, owner).await;
+        let owner = Owner { cluster: self.cluster, namespace: owner };
+        let opened = match slot.take().filter(|known| known.version == version).map(|known| known.outcome) {
+            // No adoption here: whoever took the store from us was told to by a person, too.
+            Some(Outcome::Open { connection, .. }) => match connection.store.claim(owner, None).await {
+                Ok(()) => Ok(connection),
+                Err(error) => Err(about(name, &error)),
+            },
+            _ => self.connect(namespace, name, owner).await,
+        };
         *slot = match &opened {
-            Ok(connection) => Some(Known { version, outcome: Outcome::Open(connection.clone()) }),
+            Ok(connection) => {
+                let outcome = Outcome::Open { connection: connection.clone(), claimed: Instant::now() };
+                Some(Known { version, outcome })
+            }
             Err(Error::Told { reason, message, retry }) => Some(Known {
                 version,
                 outcome: Outcome::Failed {
@@ -122,7 +128,7 @@ impl Stores {
         opened
     }
 
-    async fn connect(&self, namespace: &str, name: &str, owner: Uuid) -> Result<Connection> {
+    async fn connect(&self, namespace: &str, name: &str, owner: Owner) -> Result<Connection> {
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
         let secret = secrets.get(name).await.map_err(Error::api(format_args!("get Secret {namespace}/{name}")))?;
         if !secret.labels().contains_key(labels::STORE) {
@@ -143,7 +149,6 @@ impl Stores {
         backend::probe(&objects, &prefix).await.map_err(told)?;
         let objects = Arc::new(Metered::new(objects, self.metrics.clone()));
         let store = Store::open(objects, prefix).await.map_err(told)?;
-        let owner = Owner { cluster: self.cluster, namespace: owner };
         store.claim(owner, adopt).await.map_err(told)?;
         tracing::info!(namespace, secret = name, store = %store.id(), "store opened");
         Ok(Connection { store, secret: name.to_owned() })
@@ -152,10 +157,8 @@ impl Stores {
     /// Why the cache has no such Secret: it is not there, or not labelled.
     async fn missing(&self, namespace: &str, name: &str) -> Result<Error> {
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-        let found = secrets
-            .get_metadata_opt(name)
-            .await
-            .map_err(Error::api(format_args!("get Secret {namespace}/{name}")))?;
+        let found =
+            secrets.get_metadata_opt(name).await.map_err(Error::api(format_args!("get Secret {namespace}/{name}")))?;
         Ok(match found {
             None => Error::stalled(
                 Reason::StoreSecretMissing,
@@ -175,9 +178,8 @@ impl Stores {
 
     async fn namespace_uid(&self, namespace: &str) -> Result<Uuid> {
         let uid = self.caches.namespaces.get_cluster(namespace).and_then(|found| found.uid());
-        uid.and_then(|uid| uid.parse().ok()).ok_or_else(|| {
-            Error::waiting(Reason::Progressing, format!("namespace {namespace} is not known yet"))
-        })
+        uid.and_then(|uid| uid.parse().ok())
+            .ok_or_else(|| Error::waiting(Reason::Progressing, format!("namespace {namespace} is not known yet")))
     }
 }
 
@@ -207,7 +209,7 @@ fn config(name: &str, secret: &Secret) -> Result<BTreeMap<String, String>> {
 
 /// What the store's error means for whoever uses the Secret, with the remedy.
 pub fn about(secret: &str, error: &varve_store::Error) -> Error {
-    let words = chain(error);
+    let words = plain(&chain(error));
     let remedy = match error {
         E::Config { .. } => ": correct the Secret",
         E::BucketNotFound { .. } => ": create the bucket, or correct url in the Secret",
@@ -221,6 +223,37 @@ pub fn about(secret: &str, error: &varve_store::Error) -> Error {
     };
     let retry = if error.is_retryable() { Retry::Backoff } else { Retry::WhenChanged };
     Error::Told { reason: reason(error), message: format!("store of Secret {secret}: {words}{remedy}"), retry }
+}
+
+/// A store's words without what is another each time (how long it took, the request's id) and without XML:
+/// a message that stays the same is written once.
+pub fn plain(words: &str) -> String {
+    let mut out = String::with_capacity(words.len());
+    let mut rest = words;
+    while let Some(at) = rest.find(" in ") {
+        let (before, after) = rest.split_at(at);
+        out.push_str(before);
+        let taken = after[4..].split([' ', ',', ':']).next().unwrap_or_default();
+        let is_duration = taken.starts_with(|c: char| c.is_ascii_digit())
+            && ["ns", "µs", "ms", "s"].iter().any(|unit| taken.ends_with(unit));
+        if is_duration {
+            rest = &after[4 + taken.len()..];
+        } else {
+            out.push_str(" in ");
+            rest = &after[4..];
+        }
+    }
+    out.push_str(rest);
+    if let Some(xml) = out.find("<?xml") {
+        let element = |name: &str| {
+            let text = &out[xml..];
+            let from = text.find(&format!("<{name}>"))? + name.len() + 2;
+            Some(&text[from..from + text[from..].find(&format!("</{name}>"))?])
+        };
+        let said = [element("Code"), element("Message")].into_iter().flatten().collect::<Vec<_>>().join(": ");
+        out = format!("{}{said}", &out[..xml]);
+    }
+    out.replace('\n', " ").trim_end_matches([' ', ':']).to_owned()
 }
 
 /// The reason that conditions carry for an error of the store.
@@ -252,8 +285,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_another_each_time_is_left_out_of_a_message() {
+        assert_eq!(
+            plain(
+                "Error performing GET http://s3/b/x in 290.492µs - Server returned non-2xx status code: 404 Not Found: \
+                 <?xml version=\"1.0\"?>\n<Error><Code>NoSuchBucket</Code><Message>No bucket.</Message>\
+                 <RequestId>U42SS</RequestId></Error>"
+            ),
+            "Error performing GET http://s3/b/x - Server returned non-2xx status code: 404 Not Found: NoSuchBucket: No bucket."
+        );
+        assert_eq!(plain("what is in the bucket in 2s: : "), "what is in the bucket");
+    }
+
+    #[test]
     fn a_store_s_refusal_names_the_secret_and_the_remedy() {
-        let error = varve_store::Error::AccessDenied { doing: "read v1/store.json".into(), what: "InvalidAccessKeyId".into() };
+        let error =
+            varve_store::Error::AccessDenied { doing: "read v1/store.json".into(), what: "InvalidAccessKeyId".into() };
         let Error::Told { reason, message, retry } = about("bucket-a", &error) else { panic!("must be told") };
         assert_eq!((reason, retry), (Reason::StoreUnauthorized, Retry::WhenChanged));
         assert!(message.contains("Secret bucket-a") && message.contains("InvalidAccessKeyId"));

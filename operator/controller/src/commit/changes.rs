@@ -44,7 +44,8 @@ pub(super) fn imported(commit: &Commit, results: &ImportResults, sources: &mut S
         let path = RepoPath::parse(&edit.path).map_err(|error| refused_by_engine(&error.into()))?;
         let unreadable = |source| StoreError::Decode { what: format!("the import of {path}"), source };
         let kind = edit.kind().map_err(unreadable).map_err(Error::store("read the import's results"))?;
-        let content = edit.content.as_ref().ok_or_else(|| Error::Bug(format!("the import of {path} has no content")))?;
+        let content =
+            edit.content.as_ref().ok_or_else(|| Error::Bug(format!("the import of {path} has no content")))?;
         let content = ContentRef::try_from(content).map_err(Error::store("read the import's results"))?;
         let object = Object { kind, id: content.id, files: 1, bytes: content.size, at: content.at };
         files.push((path, object));

@@ -64,7 +64,8 @@ pub(super) async fn results(
             fail(cx, commit, &job, waiting, "the import pod ended, but its results are not in the store").await
         }
         Some(false) => {
-            let said = last_words(&pods).or_else(|| conditions_of(&job)).unwrap_or_else(|| "the import pod failed".into());
+            let said =
+                last_words(&pods).or_else(|| conditions_of(&job)).unwrap_or_else(|| "the import pod failed".into());
             fail(cx, commit, &job, waiting, &said).await
         }
     }
@@ -184,7 +185,9 @@ fn last_words(pods: &[Arc<Pod>]) -> Option<String> {
     for pod in pods {
         for container in pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten()) {
             let states = [container.state.as_ref(), container.last_state.as_ref()];
-            let Some(ended) = states.into_iter().flatten().find_map(|state| state.terminated.as_ref()) else { continue };
+            let Some(ended) = states.into_iter().flatten().find_map(|state| state.terminated.as_ref()) else {
+                continue;
+            };
             let Some(message) = ended.message.as_deref().filter(|text| !text.trim().is_empty()) else { continue };
             let time = ended.finished_at.as_ref().map(|time| time.0);
             if newest.as_ref().is_none_or(|(before, _)| *before < time) {

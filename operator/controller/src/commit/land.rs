@@ -206,7 +206,7 @@ impl Begun<'_> {
                 ),
             ));
         }
-        let repo_now = cx.heads.fresh(&self.repo);
+        let repo_now = cx.heads.newest(cx, &self.repo);
         let pin = repo_now.spec.branches.iter().find(|pinned| pinned.name == *branch).and_then(|b| b.head.as_ref());
         if let Some(pin) = pin {
             return Err(Error::stalled(
@@ -223,12 +223,13 @@ impl Begun<'_> {
     /// Whether the parent that the spec asks for is the head.
     async fn check_parent(&self, cx: &Cx, base: Option<&Head>) -> Result<Vec<ResolvedReference>> {
         let Some(wanted) = &self.commit.spec.parent else { return Ok(Vec::new()) };
-        let found = references::find(cx, &self.store, &self.repo, wanted, "parent").await.map_err(|error| match error {
-            Error::Told { reason: Reason::CommitNotFound, message, retry } => {
-                Error::Told { reason: Reason::ParentNotFound, message, retry }
-            }
-            error => error,
-        })?;
+        let found =
+            references::find(cx, &self.store, &self.repo, wanted, "parent").await.map_err(|error| match error {
+                Error::Told { reason: Reason::CommitNotFound, message, retry } => {
+                    Error::Told { reason: Reason::ParentNotFound, message, retry }
+                }
+                error => error,
+            })?;
         if base.is_some_and(|base| base.commit == found.uid) {
             return Ok(vec![self.resolved("parent", wanted, found.uid)]);
         }

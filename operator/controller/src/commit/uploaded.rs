@@ -5,7 +5,7 @@
 
 use varve_api::{commit::UploadedTree, conditions::Reason};
 use varve_format::{
-    Hash, Location,
+    Hash, Location, MapKind,
     location::{Area, Form, PackLocation},
 };
 use varve_store::{NodeRef, Session, Store};
@@ -30,7 +30,7 @@ pub(super) async fn adopt(store: &Store, session: &Session, before: &NodeRef, tr
         skip: 0,
         form: Form::Plain,
     });
-    let root = NodeRef { id, files: 0, bytes: 0, at };
+    let root = store.root_at(&MapKind::TREE, id, at).await.map_err(Error::store("read the uploaded tree's root"))?;
     let edits = store.verify_tree(Some(before), &root).await.map_err(Error::store("check the uploaded tree"))?;
     let made = session.edit_tree(before, edits).await.map_err(refused)?;
     if made.id != id {

@@ -124,9 +124,9 @@ pub(super) fn triggers(cx: &Arc<Cx>, waiting: &Arc<Waiting>) -> Vec<BoxStream<'s
         cx.caches.config_maps.triggers(all.clone(), move |object| map(object.namespace(), object.name_any())),
         cx.caches.commits.triggers(all.clone(), move |object| commit(object.namespace(), object.name_any())),
         // A Pipeline that goes away gives its output branch back.
-        cx.caches.pipelines.triggers(all.clone(), move |object| {
-            by_pipeline.refs(&object.namespace().unwrap_or_default(), |_| true)
-        }),
+        cx.caches
+            .pipelines
+            .triggers(all.clone(), move |object| by_pipeline.refs(&object.namespace().unwrap_or_default(), |_| true)),
         cx.caches.batch_jobs.triggers(all.clone(), importing),
         cx.caches.pods.triggers(all, importing),
     ]
@@ -171,12 +171,9 @@ mod tests {
         let waiting = Waiting::default();
         waiting.insert(&commit);
         let woken = |namespace, kind, name| waiting.woken_by(namespace, kind, name).len();
-        for (kind, name) in [
-            (Kind::Repo, "images"),
-            (Kind::Repo, "archive"),
-            (Kind::Commit, "first"),
-            (Kind::ConfigMap, "words"),
-        ] {
+        for (kind, name) in
+            [(Kind::Repo, "images"), (Kind::Repo, "archive"), (Kind::Commit, "first"), (Kind::ConfigMap, "words")]
+        {
             assert_eq!(woken("field", kind, name), 1, "{kind:?} {name}");
             assert_eq!(woken("elsewhere", kind, name), 0, "{kind:?} {name}");
         }

@@ -53,7 +53,10 @@ fn branch(repo: &Repo, branches: &mut Vec<BranchHead>, a_move: &HeadMove) -> Opt
         (None, None) => {
             let operations = if branches.is_empty() {
                 // Nothing there to test: for this once, test the whole object.
-                vec![test("/metadata/resourceVersion", &repo.metadata.resource_version), add("/status/branches", &[&next])]
+                vec![
+                    test("/metadata/resourceVersion", &repo.metadata.resource_version),
+                    add("/status/branches", &[&next]),
+                ]
             } else {
                 // The API server refuses a second entry of the same name.
                 vec![add("/status/branches/-", &next)]
@@ -73,10 +76,9 @@ fn memo(repo: &Repo, status: &RepoStatus, a_move: &HeadMove) -> Option<Vec<Patch
             test("/status/memo/seal", &there.seal),
             replace("/status/memo", &next),
         ]),
-        (None, None) => Some(vec![
-            test("/metadata/resourceVersion", &repo.metadata.resource_version),
-            add("/status/memo", &next),
-        ]),
+        (None, None) => {
+            Some(vec![test("/metadata/resourceVersion", &repo.metadata.resource_version), add("/status/memo", &next)])
+        }
         _ => None,
     }
 }
@@ -160,7 +162,7 @@ mod tests {
         let next = head("main", Some(&main), 3);
         let before = repo(&[&dev, &main], None);
         let patch = moves(&before, &[a_move(Some(main.clone()), next.clone())]).unwrap();
-        let text = json(&patch);
+        let operations = json(&patch);
         for (path, value) in [
             ("/metadata/uid", json!("k8s-uid")),
             ("/status/branches/1/name", json!("main")),
@@ -168,7 +170,7 @@ mod tests {
             ("/status/branches/1/seal", json!(main.seal.to_string())),
         ] {
             let test = json!({"op": "test", "path": path, "value": value});
-            assert!(text.as_array().unwrap().contains(&test), "{path}");
+            assert!(operations.as_array().unwrap().contains(&test), "{path}");
         }
         let after = applied(&before, &patch).unwrap();
         assert_eq!(after["status"]["branches"][1]["commit"], next.commit.to_string());

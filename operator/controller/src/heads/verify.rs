@@ -68,10 +68,9 @@ pub(super) async fn branch(
                 Moved::Lost(_) => Err(Error::HeadMoved { repo: repo.name_any(), branch: branch.to_string() }),
             }
         }
-        Verdict::Diverged(why) => Err(Error::stalled(
-            Reason::HeadDiverged,
-            format!("branch {branch} of Repo {}: {why}", repo.name_any()),
-        )),
+        Verdict::Diverged(why) => {
+            Err(Error::stalled(Reason::HeadDiverged, format!("branch {branch} of Repo {}: {why}", repo.name_any())))
+        }
     }
 }
 

@@ -58,11 +58,12 @@ pub(super) async fn finish(repo: &Arc<Repo>, cx: &Cx) -> Result<Action> {
 
 async fn give_up(repo: &Arc<Repo>, cx: &Cx) -> Result<()> {
     let namespace = repo.namespace().unwrap_or_default();
-    let connection = cx.stores.open(&namespace, Some(&repo.spec.store_ref.name)).await.map_err(|error| match error {
-        // It was there when the Repo was made: it is gone for good.
-        Error::Told { reason: reason @ Reason::StoreSecretMissing, message, .. } => Error::stalled(reason, message),
-        error => error,
-    })?;
+    let connection =
+        cx.stores.open(&namespace, Some(&repo.spec.store_ref.name)).await.map_err(|error| match error {
+            // It was there when the Repo was made: it is gone for good.
+            Error::Told { reason: reason @ Reason::StoreSecretMissing, message, .. } => Error::stalled(reason, message),
+            error => error,
+        })?;
     let name = repo_name(repo)?;
     let store = &connection.store;
     let Some(record) = store.repo(&name).await.map_err(|error| stores::about(&connection.secret, &error))? else {
