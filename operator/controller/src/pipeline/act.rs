@@ -13,6 +13,7 @@ use varve_api::{
 };
 
 use super::{
+    State,
     decide::{Changes, NewJob},
     observe::Seen,
 };
@@ -33,7 +34,12 @@ impl Applied {
 }
 
 /// Makes `changes` happen.
-pub(crate) async fn act(pipeline: &Pipeline, cx: &Cx, seen: &Seen, changes: Changes) -> Result<Applied> {
+pub(crate) async fn act(
+    pipeline: &Pipeline,
+    cx: &Cx,
+    state: &State,
+    (seen, changes): (&Seen, Changes),
+) -> Result<Applied> {
     let Changes { makes_output, makes_job, deletes } = changes;
     if makes_output {
         cx.act.create(&output_repo(pipeline, &seen.store_ref)).await?;
@@ -48,7 +54,9 @@ pub(crate) async fn act(pipeline: &Pipeline, cx: &Cx, seen: &Seen, changes: Chan
             run = %new.set.run,
             "Job made"
         );
-        applied.made = Some(Arc::new(job));
+        let job = Arc::new(job);
+        state.remember_made(job.clone());
+        applied.made = Some(job);
     }
     for job in deletes {
         delete(cx, &job).await?;

@@ -15,13 +15,14 @@ use std::{
     time::Duration,
 };
 
+use jiff::{SignedDuration, Timestamp};
 use kube::{
     ResourceExt,
     runtime::{controller::Action, reflector::ObjectRef},
 };
 use tokio_util::sync::CancellationToken;
 use varve_api::{
-    Pipeline,
+    Job, Pipeline,
     pipeline::{PipelineSpec, ResolvedImage},
 };
 use varve_engine::plan::config_maps_needed;
@@ -42,6 +43,8 @@ use crate::{
 const CONCERN: Concern = Concern::whole("varve-pipeline");
 /// How often an unmoved Pipeline is looked at all the same: a bucket or registry tells nobody of its changes.
 const AT_LEAST_EVERY: Duration = Duration::from_mins(10);
+/// How long a Job that we made may be unknown to the cache before it counts as deleted by somebody.
+const CACHE_LAG: SignedDuration = SignedDuration::from_secs(10);
 /// Pipelines whose Secrets and images are remembered at most; beyond it the memory is dropped whole.
 const REMEMBERED: usize = 10_000;
 
@@ -51,6 +54,7 @@ pub(crate) struct State {
     pub(crate) history: History,
     images: Mutex<HashMap<String, ResolvedImage>>,
     secrets: Mutex<HashMap<String, i64>>,
+    made: Mutex<HashMap<String, Arc<Job>>>,
 }
 
 impl State {
@@ -64,6 +68,29 @@ impl State {
             images.clear();
         }
         images.insert(uid, image);
+    }
+
+    /// Keeps the Job that was just made for a Pipeline, until the cache shows it.
+    fn remember_made(&self, job: Arc<Job>) {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if made.len() >= REMEMBERED {
+            made.clear();
+        }
+        made.insert(job.spec.snapshot.uid.clone(), job);
+    }
+
+    /// The Jobs of a Pipeline that the cache shows, and the one just made if it has not been shown yet.
+    fn with_made(&self, uid: &str, mut jobs: Vec<Arc<Job>>, now: Timestamp) -> Vec<Arc<Job>> {
+        let mut all = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(made) = all.get(uid) else { return jobs };
+        let age = made.creation_timestamp().map(|time| now.duration_since(time.0));
+        let is_shown = jobs.iter().any(|job| job.uid() == made.uid());
+        if is_shown || age.is_none_or(|age| age > CACHE_LAG) {
+            all.remove(uid);
+        } else {
+            jobs.push(made.clone());
+        }
+        jobs
     }
 
     fn secrets_were_seen(&self, (uid, generation): &(String, i64)) -> bool {
@@ -134,7 +161,7 @@ async fn reconcile(pipeline: Arc<Pipeline>, cx: Arc<Cx>, state: Arc<State>) -> R
     }
     let seen = observe::observe(&pipeline, &cx, &state).await;
     let done = match &seen {
-        Ok(seen) => act::act(&pipeline, &cx, seen, decide::changes(&pipeline, seen)).await,
+        Ok(seen) => act::act(&pipeline, &cx, &state, (seen, decide::changes(&pipeline, seen))).await,
         Err(_) => Ok(act::Applied::default()),
     };
     let namespace = pipeline.namespace().unwrap_or_default();
@@ -156,7 +183,7 @@ async fn reconcile(pipeline: Arc<Pipeline>, cx: Arc<Cx>, state: Arc<State>) -> R
 }
 
 /// The facts of a Pipeline that cannot be run, or not now.
-fn refused<'a>(cx: &Cx, error: &Error, jobs: &'a [Arc<varve_api::Job>]) -> Facts<'a> {
+fn refused<'a>(cx: &Cx, error: &Error, jobs: &'a [Arc<Job>]) -> Facts<'a> {
     let (state, reason, message) = tell(error);
     Facts { now: cx.now(), standing: Standing { state, reason, message }, jobs, image: None, output_commit: None }
 }

@@ -84,6 +84,9 @@ pub(crate) async fn observe(pipeline: &Pipeline, cx: &Cx, state: &State) -> Resu
     let namespace = pipeline.namespace().unwrap_or_default();
     let name = pipeline.name_any();
     let spec = &pipeline.spec;
+    // Before the output's head: a Job that is seen to have ended has moved it.
+    let uid = pipeline.uid().unwrap_or_default();
+    let jobs = state.with_made(&uid, jobs(cx, &namespace, &uid), cx.now());
     let told = |error: varve_engine::inputs::InputError| Error::stalled(error.reason(), error.to_string());
     let tree = InputTree::parse(&name, spec).map_err(told)?;
     check_output_free(pipeline, cx, &namespace, &name)?;
@@ -93,7 +96,7 @@ pub(crate) async fn observe(pipeline: &Pipeline, cx: &Cx, state: &State) -> Resu
     let (store, store_ref) = one_store(cx, &namespace, &repos, output.as_deref()).await?;
     let image = image::resolve(pipeline, cx, state, &namespace).await?;
     let snapshot = Snapshot {
-        uid: pipeline.uid().unwrap_or_default(),
+        uid,
         generation: pipeline.metadata.generation.unwrap_or_default(),
         spec: spec.clone(),
         image,
@@ -109,7 +112,6 @@ pub(crate) async fn observe(pipeline: &Pipeline, cx: &Cx, state: &State) -> Resu
         Some(head) => Some(state.history.at(&store, head).await?),
         None => None,
     };
-    let jobs = jobs(cx, &namespace, &snapshot.uid);
     let here = Here { cx, state, namespace: &namespace, name: &name, tree: &tree, repos: &repos, store: &store };
     let (wanted, look_again) = here.wanted(known.as_deref(), &spec_digest, jobs.len()).await?;
     Ok(Seen {
