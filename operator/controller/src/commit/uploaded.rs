@@ -41,3 +41,59 @@ pub(super) async fn adopt(store: &Store, session: &Session, before: &NodeRef, tr
     }
     Ok(made)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use object_store::{memory::InMemory, path::Path};
+    use varve_api::meta::FrameRef;
+    use varve_format::RepoPath;
+    use varve_store::{Entry, TreeEdit};
+
+    use super::*;
+
+    async fn uploaded(store: &Store, files: &[(&str, &str)]) -> NodeRef {
+        let session = store.session();
+        let mut edits = Vec::new();
+        // Company that all trees share: a small root would be embedded, and in no pack.
+        let company: Vec<_> = (0..64).map(|index| format!("company-{index}")).collect();
+        let all = files.iter().copied().chain(company.iter().map(|name| (name.as_str(), name.as_str())));
+        for (path, text) in all {
+            let content = session.write_bytes(text.as_bytes().to_vec()).await.unwrap();
+            edits.push((RepoPath::parse(path).unwrap(), TreeEdit::Put(Entry::file(content))));
+        }
+        let root = session.edit_tree(&NodeRef::empty(&MapKind::TREE), edits).await.unwrap();
+        session.flush().await.unwrap();
+        root
+    }
+
+    fn field(root: &NodeRef) -> UploadedTree {
+        let Location::Pack(at) = &root.at else { panic!("a client's root lies in a pack") };
+        UploadedTree {
+            id: root.id.to_string(),
+            session: String::new(),
+            root: FrameRef { pack: at.pack.to_string(), offset: at.offset, length: at.stored },
+        }
+    }
+
+    #[tokio::test]
+    async fn an_uploaded_tree_is_taken_over_on_top_of_what_was_there() {
+        let store = Store::open(Arc::new(InMemory::new()), Path::default()).await.unwrap();
+        let before = uploaded(&store, &[("a", "1"), ("gone", "2")]).await;
+        let client = uploaded(&store, &[("a", "1"), ("b/c", "3")]).await;
+        let session = store.session();
+        let made = adopt(&store, &session, &before, &field(&client)).await.unwrap();
+        assert_eq!((made.id, made.files), (client.id, 66));
+    }
+
+    #[tokio::test]
+    async fn a_tree_that_is_not_what_it_says_is_refused() {
+        let store = Store::open(Arc::new(InMemory::new()), Path::default()).await.unwrap();
+        let (one, other) = (uploaded(&store, &[("a", "1")]).await, uploaded(&store, &[("a", "2")]).await);
+        let lie = UploadedTree { id: other.id.to_string(), ..field(&one) };
+        let empty = NodeRef::empty(&MapKind::TREE);
+        let refused = adopt(&store, &store.session(), &empty, &lie).await.unwrap_err();
+        assert_eq!(refused.retry(), crate::error::Retry::WhenChanged, "{refused}");
+    }
+}
