@@ -163,7 +163,7 @@ pub struct Caches {
     pub pods: Cache<Pod>,
     /// Secrets labelled `varve.dev/store`: metadata alone, never their content.
     pub store_secrets: Cache<PartialObjectMeta<Secret>>,
-    /// ConfigMaps, metadata alone: a Pipeline or Commit that waits for one is woken by it.
+    /// `ConfigMaps`, metadata alone: a Pipeline or Commit that waits for one is woken by it.
     pub config_maps: Cache<PartialObjectMeta<ConfigMap>>,
     /// Namespaces, metadata alone: uid and whether it is going away.
     pub namespaces: Cache<PartialObjectMeta<Namespace>>,

@@ -31,7 +31,7 @@ pub enum Error {
         call: String,
         /// Its answer.
         #[source]
-        source: kube::Error,
+        source: Box<kube::Error>,
     },
     /// The API server did not answer in time; the call may or may not have taken effect.
     #[error("{call}: no answer within {seconds} s")]
@@ -48,7 +48,7 @@ pub enum Error {
         what: String,
         /// The store's own words.
         #[source]
-        source: varve_store::Error,
+        source: Box<varve_store::Error>,
     },
     /// A branch head moved while we were at work: decide again on the new one.
     #[error("branch {branch} of repo {repo} moved on while a commit to it was being written")]
@@ -97,12 +97,12 @@ impl Error {
 
     /// Wraps a failure of the store with what was being done.
     pub fn store(what: impl fmt::Display) -> impl Fn(varve_store::Error) -> Self {
-        move |source| Self::Store { what: what.to_string(), source }
+        move |source| Self::Store { what: what.to_string(), source: Box::new(source) }
     }
 
     /// Wraps a failure of the API server with what was being asked.
     pub fn api(call: impl fmt::Display) -> impl FnOnce(kube::Error) -> Self {
-        move |source| Self::Api { call: call.to_string(), source }
+        move |source| Self::Api { call: call.to_string(), source: Box::new(source) }
     }
 
     /// Whether trying again can help.
@@ -116,8 +116,9 @@ impl Error {
 
     /// The HTTP status code that the API server answered with, if it answered.
     pub fn api_code(&self) -> Option<u16> {
-        match self {
-            Self::Api { source: kube::Error::Api(status), .. } => Some(status.code),
+        let Self::Api { source, .. } = self else { return None };
+        match source.as_ref() {
+            kube::Error::Api(status) => Some(status.code),
             _ => None,
         }
     }
@@ -133,7 +134,7 @@ impl Error {
         match self {
             Self::Timeout { .. } => true,
             Self::Injected { point, .. } => *point == "after",
-            Self::Api { source, .. } => !matches!(source, kube::Error::Api(status) if status.code < 500),
+            Self::Api { .. } => self.api_code().is_none_or(|code| code >= 500),
             _ => false,
         }
     }

@@ -106,8 +106,7 @@ pub async fn run_until(args: Args, faults: Arc<dyn FaultHook>, stop: Cancellatio
     for scope in &scopes {
         let (caches, fill) = Caches::new(&clients.watch, scope);
         background.spawn(fill);
-        let world =
-            World { cluster, leading: leading.clone(), faults: faults.clone(), metrics: metrics.clone() };
+        let world = World { cluster, leading: leading.clone(), faults: faults.clone(), metrics: metrics.clone() };
         contexts.push(Cx::new(clients.clone(), caches, settings.clone(), world));
     }
 

@@ -80,7 +80,7 @@ impl Stores {
         let Some(secret) = self.caches.store_secrets.get(namespace, name) else {
             return Err(self.missing(namespace, name).await?);
         };
-        let owner = self.namespace_uid(namespace).await?;
+        let owner = self.namespace_uid(namespace)?;
         let version =
             [secret.uid().unwrap_or_default(), secret.resource_version().unwrap_or_default(), owner.to_string()];
         let slot = {
@@ -176,7 +176,7 @@ impl Stores {
         })
     }
 
-    async fn namespace_uid(&self, namespace: &str) -> Result<Uuid> {
+    fn namespace_uid(&self, namespace: &str) -> Result<Uuid> {
         let uid = self.caches.namespaces.get_cluster(namespace).and_then(|found| found.uid());
         uid.and_then(|uid| uid.parse().ok())
             .ok_or_else(|| Error::waiting(Reason::Progressing, format!("namespace {namespace} is not known yet")))

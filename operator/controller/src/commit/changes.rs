@@ -1,6 +1,6 @@
 //! Pumps the facts that [`varve_engine::commit`] asks for, and turns its edits into a tree.
 //!
-//! What a Commit draws on besides its branch (ConfigMaps, copies, what was fetched) is looked up once and
+//! What a Commit draws on besides its branch (`ConfigMaps`, copies, what was fetched) is looked up once and
 //! kept when the edits are made again on another head; what stands on the branch is looked up each time.
 //! Copies go by reference: no byte moves. Cost is proportional to the changes, and for a glob to what lies
 //! below its fixed beginning.
