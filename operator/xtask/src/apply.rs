@@ -67,5 +67,9 @@ pub(crate) fn namespace(access: &Access, name: &str) -> Result<()> {
         let is_there = accounts["items"].as_array().is_some_and(|items| !items.is_empty());
         Ok(if is_there { Ok(()) } else { Err("none yet".into()) })
     })?;
-    access.apply(&[], &access.store_secret(name)?).map(drop)
+    // A prefix belongs to one namespace for good: one deleted and made anew begins with an empty store.
+    let namespace = access.get_json(&["namespace", name])?;
+    let uid = namespace["metadata"]["uid"].as_str().context("the namespace has no uid")?;
+    let prefix = format!("{name}-{}", uid.split('-').next().unwrap_or_default());
+    access.apply(&[], &access.store_secret(name, &prefix)?).map(drop)
 }

@@ -96,9 +96,10 @@ impl Access {
         Ok(run::output("push an image", &mut self.cluster.script(&["push", image, name]))?.trim().to_owned())
     }
 
-    /// The manifest of a Secret for a namespace's own prefix of the bucket.
-    pub(crate) fn store_secret(&self, namespace: &str) -> Result<String> {
-        run::output("make the store's Secret", &mut self.cluster.script(&["store-secret", namespace]))
+    /// The manifest of a namespace's store Secret, for a prefix of the bucket.
+    pub(crate) fn store_secret(&self, namespace: &str, prefix: &str) -> Result<String> {
+        let arguments = ["store-secret", namespace, varve_api::repo::DEFAULT_STORE, prefix];
+        run::output("make the store's Secret", &mut self.cluster.script(&arguments))
     }
 
     /// Makes a bucket, unless it is there.

@@ -1,39 +1,47 @@
 //! `e2e [--full]`: the crate `varve-e2e` on the user's cluster, which stays up.
 
-use std::fs;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::cluster::{Access, Cluster};
 use crate::images::{self, Images};
 use crate::{apply, run};
 
-/// Tests at a time. They wait for pods more than they compute.
-const THREADS: &str = "--test-threads=4";
+/// Programs of the crate, run in one go.
+pub(crate) struct Suite {
+    programs: &'static [&'static str],
+    /// Tests at a time. They wait for pods more than they compute.
+    threads: &'static str,
+}
+
+/// What `cargo xtask test` runs too: the API's rules, and the main path.
+pub(crate) const SHORT: Suite = Suite { programs: &["api_rules", "api_views", "main_path"], threads: "4" };
+/// What takes longer: it waits for time-outs and for things to heal.
+const LONG: Suite = Suite { programs: &["bad_input"], threads: "4" };
+/// What kills the operator that the others stand on: alone, one by one.
+const FAULTS: Suite = Suite { programs: &["faults"], threads: "1" };
 
 pub(crate) fn e2e(full: bool, filter: Option<&str>) -> Result<()> {
     let access = Cluster::of_the_user().up()?;
     let images = images::build_and_push(&access)?;
     apply::varve(&access, &images)?;
-    run::run("test on the real cluster", &mut command(&access, &images, full, filter)?)
+    let suites: &[Suite] = if full { &[SHORT, LONG, FAULTS] } else { &[SHORT] };
+    for suite in suites {
+        run::run("test on the real cluster", &mut command(&access, &images, suite, filter))?;
+    }
+    Ok(())
 }
 
-/// `cargo test` on the crate, told how to reach the cluster.
-pub(crate) fn command(access: &Access, images: &Images, full: bool, filter: Option<&str>) -> Result<Command> {
+/// `cargo test` on some of the crate's programs, told how to reach the cluster.
+pub(crate) fn command(access: &Access, images: &Images, suite: &Suite, filter: Option<&str>) -> Command {
     // With `--workspace`, as everywhere: see `test::conformance`. So the crate's tests are named one by one.
     let mut command = run::cargo(["test", "--workspace", "--features", "varve-e2e/cluster", "--no-fail-fast"]);
-    for file in fs::read_dir(run::root().join("e2e/tests")).context("read folder e2e/tests")? {
-        let path = file?.path();
-        if path.extension().is_some_and(|end| end == "rs") {
-            command.arg("--test").args(path.file_stem());
-        }
+    for program in suite.programs {
+        command.args(["--test", program]);
     }
-    command.args(["--", THREADS]).args(filter);
+    command.args(["--", "--test-threads", suite.threads]).args(filter);
     command.envs(&access.environment).envs(images.environment());
     command.env("VARVE_E2E", "1").env("VARVE_CLUSTER_SH", run::root().join("e2e/cluster/cluster.sh"));
-    if full {
-        command.env("VARVE_E2E_FULL", "1");
-    }
-    Ok(command)
+    command
 }

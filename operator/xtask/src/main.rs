@@ -37,7 +37,7 @@ enum Command {
     Test,
     /// The tests on a real cluster alone.
     E2e {
-        /// Also the slow ones: faults, scale, a cluster made anew.
+        /// Also the slow ones: bad input that heals, killed processes, a store that changes its owner.
         #[arg(long)]
         full: bool,
         /// Only tests whose name contains this.

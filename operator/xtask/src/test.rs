@@ -91,7 +91,7 @@ fn conformance(access: &Access, count: &mut Count) -> Result<()> {
 fn on_the_cluster(access: &Access, count: &mut Count) -> Result<()> {
     let images = images::build_and_push(access)?;
     apply::varve(access, &images)?;
-    counted(&mut e2e::command(access, &images, false, None)?, count)
+    counted(&mut e2e::command(access, &images, &e2e::SHORT, None), count)
 }
 
 /// Runs `cargo test` with its output shown, and adds up what its programs counted.
