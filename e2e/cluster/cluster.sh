@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# cluster.sh up | down | status | env | push TAR-OR-OCI-FOLDER NAME:TAG | import TAR... | nsenter NODE-NUMBER CMD... | kubectl ARG... | store-secret NAMESPACE [NAME] | bucket NAME
+# cluster.sh up | down | status | env | push TAR-OR-OCI-FOLDER NAME:TAG | import TAR... | nsenter NODE-NUMBER CMD... | kubectl ARG... | store-secret NAMESPACE [NAME [PREFIX]] | bucket NAME
 # A Kubernetes cluster on this machine, with a registry and an S3 server beside it. Each node has its own
 # mount, pid and network namespaces (node.sh); the host gets one veth, its way in, and the cluster has no way out.
 set -euo pipefail
@@ -115,7 +115,7 @@ import() {
 }
 push() { "$BIN/crane" push --insecure "$1" "$REGISTRY/$2" 2>>"$LOG/push.log"; } # prints the pushed reference with its digest
 
-store-secret() { # NAMESPACE [NAME]: the Secret with which a namespace's pods reach its own prefix of the bucket
+store-secret() { # NAMESPACE [NAME [PREFIX]]: the Secret with which a namespace's pods reach its own prefix of the bucket
 	( . "$DATA/s3.env"; cat <<-YAML
 		apiVersion: v1
 		kind: Secret
@@ -124,7 +124,7 @@ store-secret() { # NAMESPACE [NAME]: the Secret with which a namespace's pods re
 		  namespace: $1
 		  labels: {varve.dev/store: "true"}
 		stringData:
-		  url: s3://varve/$1
+		  url: s3://varve/${3:-$1}
 		  aws_endpoint: $S3
 		  aws_allow_http: "true"
 		  aws_region: us-east-1
