@@ -3,7 +3,7 @@
 //!
 //! Commits never change, so each is read once and remembered. A walk ends at the recorded commit, or where
 //! the branch turns out not to descend from it (it was rolled back, or made anew): then its head alone counts.
-//! Nothing recorded: the head alone, too (`docs/decisions/0071`).
+//! Nothing recorded: the head as it was when the Pipeline was made, and all after it (`docs/decisions/0071`).
 
 use std::{
     collections::HashMap,
@@ -73,6 +73,17 @@ pub(crate) struct Of<'a> {
     pub(crate) store: &'a Store,
 }
 
+/// Where a Pipeline begins to take a branch's commits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// After the commit that its output records.
+    After(Recorded),
+    /// Nothing is recorded: at the head as it was when the Pipeline was made, in nanoseconds since 1970.
+    Made(i64),
+    /// At the newest commit.
+    Head,
+}
+
 /// A commit that an output records for one of its inputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Recorded {
@@ -83,38 +94,39 @@ pub(crate) struct Recorded {
 }
 
 impl History {
-    /// What the branch of `head` has since `recorded`.
-    pub(crate) async fn since(
-        &self,
-        cx: &Cx,
-        of: &Of<'_>,
-        head: &Head,
-        recorded: Option<Recorded>,
-    ) -> Result<Since> {
+    /// What the branch of `head` has from `start` on.
+    pub(crate) async fn since(&self, cx: &Cx, of: &Of<'_>, head: &Head, start: Start) -> Result<Since> {
         let store = of.store;
         let mut since = Since::default();
-        if let Some(recorded) = recorded {
+        let mut start = start;
+        if let Start::After(recorded) = start {
             since.last = self.find(store, head.repo, recorded.uid).await?.map(|known| known.candidate.clone());
+            if since.last.is_none() {
+                start = Start::Head;
+            }
         }
-        let recorded = recorded.filter(|_| since.last.is_some());
         let Some(newest) = self.newest_ready(cx, of, head, &mut since.look_again).await? else {
             return Ok(since);
         };
         let mut at = newest.clone();
         loop {
-            match recorded {
-                Some(recorded) if at.candidate.uid == recorded.uid => break,
-                Some(recorded) if at.identity.sequence > recorded.seq => since.new.push(at.candidate.clone()),
-                _ => {
-                    since.new = vec![newest.candidate.clone()];
+            let is_last = match start {
+                Start::After(recorded) if at.candidate.uid == recorded.uid => break,
+                Start::After(recorded) if at.identity.sequence <= recorded.seq => {
+                    since.new = vec![newest.candidate.clone()]; // it does not descend from what is recorded
                     break;
                 }
-            }
-            let Some(parent) = at.parent else { break };
+                Start::After(_) => false,
+                Start::Made(time_ns) => at.identity.time_ns < time_ns,
+                Start::Head => true,
+            };
+            since.new.push(at.candidate.clone());
+            let Some(parent) = at.parent.filter(|_| !is_last) else { break };
             let Some(before) = self.find(store, head.repo, parent).await? else { break };
             at = before;
         }
         since.new.reverse();
+        ascend(&mut since);
         Ok(since)
     }
 
@@ -181,6 +193,17 @@ impl History {
     }
 }
 
+/// Makes runs ascend along the branch. Uids of Commits that were made within one second are in no order, but sets
+/// are taken in the order of runs, and a branch's commits in that of the branch.
+fn ascend(since: &mut Since) {
+    let mut newest = since.last.as_ref().map(|last| last.run);
+    for candidate in &mut since.new {
+        let run = newest.map_or(candidate.run, |newest| newest.max(candidate.run));
+        candidate.run = run;
+        newest = Some(run);
+    }
+}
+
 fn known(commit: StoredCommit) -> Result<Known> {
     let StoredCommit { identity, seal, .. } = commit;
     let broken = |error: varve_format::DecodeError| Error::Bug(format!("commit identity: {error}"));
@@ -241,4 +264,21 @@ fn derived_uid(commit: &Commit) -> Option<Uuid> {
 fn is_young(head: &Head, now: Timestamp) -> bool {
     let age = i64::try_from(now.as_nanosecond()).unwrap_or(i64::MAX).saturating_sub(head.time_ns);
     u64::try_from(age).map_or(true, |age| Duration::from_nanos(age) < OBJECT_ON_ITS_WAY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(run: u128) -> Candidate {
+        Candidate { uid: Uuid::from_u128(run), seq: 1, run: Uuid::from_u128(run), closure: Vec::new() }
+    }
+
+    #[test]
+    fn commits_of_one_second_keep_the_order_of_their_branch() {
+        let mut since = Since { last: Some(candidate(5)), new: [3, 9, 7].map(candidate).into(), look_again: false };
+        ascend(&mut since);
+        let runs: Vec<u128> = since.new.iter().map(|candidate| candidate.run.as_u128()).collect();
+        assert_eq!(runs, [5, 9, 9]);
+    }
 }

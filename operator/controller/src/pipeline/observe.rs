@@ -25,7 +25,7 @@ use varve_store::Store;
 
 use super::{
     State,
-    history::{Known, Of, Recorded},
+    history::{Known, Of, Recorded, Start},
     image,
 };
 use crate::{
@@ -112,7 +112,9 @@ pub(crate) async fn observe(pipeline: &Pipeline, cx: &Cx, state: &State) -> Resu
         Some(head) => Some(state.history.at(&store, head).await?),
         None => None,
     };
-    let here = Here { cx, state, namespace: &namespace, name: &name, tree: &tree, repos: &repos, store: &store };
+    let made = pipeline.creation_timestamp().map_or(i128::MAX, |time| time.0.as_nanosecond());
+    let made_ns = i64::try_from(made).unwrap_or(i64::MAX);
+    let here = Here { cx, state, namespace: &namespace, name: &name, made_ns, tree: &tree, repos: &repos, store: &store };
     let (wanted, look_again) = here.wanted(known.as_deref(), &spec_digest, jobs.len()).await?;
     Ok(Seen {
         now: cx.now(),
@@ -293,6 +295,8 @@ struct Here<'a> {
     state: &'a State,
     namespace: &'a str,
     name: &'a str,
+    /// When the Pipeline was made, in nanoseconds since 1970.
+    made_ns: i64,
     tree: &'a InputTree,
     repos: &'a [Arc<Repo>],
     store: &'a Store,
@@ -310,11 +314,14 @@ impl Here<'_> {
         let mut look_again = false;
         for (leaf, repo) in self.tree.leaves().iter().zip(self.repos) {
             let repo_uid = heads::uid(repo)?;
-            let recorded = head.and_then(|head| recorded(&head.identity, leaf, repo_uid));
+            let start = match head {
+                None => Start::Made(self.made_ns),
+                Some(head) => recorded(&head.identity, leaf, repo_uid).map_or(Start::Head, Start::After),
+            };
             let head = heads::read(repo, &leaf.branch)?;
             let of = Of { namespace: self.namespace, repo: leaf.repo.as_str(), store: self.store };
             let since = match &head {
-                Some(head) => self.state.history.since(self.cx, &of, head, recorded).await?,
+                Some(head) => self.state.history.since(self.cx, &of, head, start).await?,
                 None => super::history::Since::default(),
             };
             look_again |= since.look_again;
@@ -351,10 +358,12 @@ impl Here<'_> {
         for set in sets {
             let mut seals = Vec::new();
             let mut commits = Vec::new();
+            let mut run = Uuid::nil();
             for (input, &commit) in inputs.iter().zip(&set.commits) {
                 let found = self.state.history.find(self.store, input.repo, commit).await?;
                 let known = found.ok_or_else(|| Error::Bug(format!("commit {commit} was there a moment ago")))?;
                 seals.push(known.seal);
+                run = run.max(known.identity.run().unwrap_or_default()); // the set's own is that of the order
                 commits.push(InputCommit {
                     name: input.input.clone(),
                     repo: input.repo_name.clone(),
@@ -362,7 +371,7 @@ impl Here<'_> {
                     commit: commit.to_string(),
                 });
             }
-            made.push(Set { inputs: commits, seals, run: set.run });
+            made.push(Set { inputs: commits, seals, run });
         }
         Ok(made)
     }
