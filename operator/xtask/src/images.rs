@@ -71,6 +71,9 @@ fn archive(access: &Access, programs: &Path) -> Result<PathBuf> {
         "varve:dev",
         "-user",
         "65532:65532",
+        // glibc keeps an arena a thread: for a 2 GiB file through the keeper, 80 MiB at the peak instead of 255.
+        "-env",
+        "MALLOC_ARENA_MAX=2",
         "-entry",
         "/varve",
         "/etc/",
