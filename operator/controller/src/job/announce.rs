@@ -23,13 +23,7 @@ const COMMIT_CONCERN: Concern = Concern::whole("varve-job");
 
 /// Makes the Commit object and its status, then the Job's final status. Everything is read from the commit's
 /// record, so it says the same whenever it is said.
-pub(crate) async fn announce(
-    job: &Job,
-    cx: &Cx,
-    target: &Target,
-    at: &At,
-    shards: Option<ShardCounts>,
-) -> Result<()> {
+pub(crate) async fn announce(job: &Job, cx: &Cx, target: &Target, at: &At, shards: Option<ShardCounts>) -> Result<()> {
     let record = read_record(&target.store, &at.commit).await?;
     let summary = record.as_ref().map(Summary::of).unwrap_or_default();
     let made = cx.act.create(&commit(job, target, at)).await?.into_inner();
@@ -61,11 +55,9 @@ pub(crate) async fn announce(
 fn commit(job: &Job, target: &Target, at: &At) -> Commit {
     let tree = at.commit.tree();
     let root = match &tree.at {
-        Location::Pack(range) => varve_api::meta::FrameRef {
-            pack: range.pack.to_string(),
-            offset: range.offset,
-            length: range.stored,
-        },
+        Location::Pack(range) => {
+            varve_api::meta::FrameRef { pack: range.pack.to_string(), offset: range.offset, length: range.stored }
+        }
         _ => status::record_ref(at), // a small tree lies within the record itself
     };
     let labels = [
@@ -87,11 +79,7 @@ fn commit(job: &Job, target: &Target, at: &At) -> Commit {
             repo: target.repo.name_any(),
             branch: target.branch.to_string(),
             message: Some(at.commit.identity.message.clone()),
-            tree: Some(UploadedTree {
-                id: tree.id.to_string(),
-                session: at.head.commit.to_string(),
-                root,
-            }),
+            tree: Some(UploadedTree { id: tree.id.to_string(), session: at.head.commit.to_string(), root }),
             ..CommitSpec::default()
         },
         status: None,

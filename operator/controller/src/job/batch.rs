@@ -54,9 +54,10 @@ pub(crate) struct Children {
 pub(crate) fn children(job: &Job, cx: &Cx) -> Children {
     let (namespace, name) = (job.namespace().unwrap_or_default(), job.name_any());
     let uid = job.uid().unwrap_or_default();
-    let mut batches = cx.caches.batch_jobs.in_namespace(&namespace, |batch| {
-        batch.owner_references().iter().any(|owner| owner.uid == uid)
-    });
+    let mut batches = cx
+        .caches
+        .batch_jobs
+        .in_namespace(&namespace, |batch| batch.owner_references().iter().any(|owner| owner.uid == uid));
     batches.sort_by_key(|batch| pod::attempt_of(batch));
     let mut pods = cx
         .caches
@@ -120,7 +121,8 @@ impl Children {
             return BatchState::Going;
         }
         let conditions = batch.status.iter().flat_map(|status| status.conditions.iter().flatten());
-        let holds = |name: &str| conditions.clone().any(|condition| condition.type_ == name && condition.status == "True");
+        let holds =
+            |name: &str| conditions.clone().any(|condition| condition.type_ == name && condition.status == "True");
         if holds("Complete") {
             return BatchState::Complete;
         }
@@ -157,7 +159,8 @@ impl Children {
     }
 
     fn pending<'a>(&'a self, batch: &'a BatchJob) -> impl Iterator<Item = &'a Arc<Pod>> + 'a {
-        self.pods_of(batch).filter(|pod| pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Pending"))
+        self.pods_of(batch)
+            .filter(|pod| pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Pending"))
     }
 
     fn pods_of<'a>(&'a self, batch: &'a BatchJob) -> impl Iterator<Item = &'a Arc<Pod>> + 'a {

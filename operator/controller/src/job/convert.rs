@@ -22,13 +22,7 @@ pub(crate) fn depth(glob: &Glob) -> Depth {
 
 /// The engine's view of an entry.
 pub(crate) fn object(entry: &Entry) -> Object {
-    Object {
-        kind: entry.kind(),
-        id: entry.id(),
-        files: entry.files(),
-        bytes: entry.bytes(),
-        at: entry.at().clone(),
-    }
+    Object { kind: entry.kind(), id: entry.id(), files: entry.files(), bytes: entry.bytes(), at: entry.at().clone() }
 }
 
 /// The store's view of an object; none for what is no entry of a tree.

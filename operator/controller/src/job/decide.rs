@@ -18,6 +18,7 @@ pub(crate) const CACHE_LAG: Duration = Duration::from_secs(10);
 
 /// Everything that decides a Job's next step.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that are seen, each independent of the others")]
 pub(crate) struct Seen {
     /// The time.
     pub(crate) now: Timestamp,
@@ -235,9 +236,9 @@ fn after_the_end(seen: &Seen, about: bool) -> Next {
     if !about {
         return Next::Rest;
     }
-    let lingered = seen.ended.map_or(Duration::ZERO, |ended| {
-        Duration::try_from(seen.now.duration_since(ended)).unwrap_or_default()
-    });
+    let lingered = seen
+        .ended
+        .map_or(Duration::ZERO, |ended| Duration::try_from(seen.now.duration_since(ended)).unwrap_or_default());
     match LINGER.checked_sub(lingered) {
         Some(left) if !left.is_zero() => Next::Wait(Wait::Linger(left)),
         _ if seen.batches.iter().any(|batch| batch.state == BatchState::Active) => Next::Stop(Stop::Lingering),
@@ -274,12 +275,12 @@ mod tests {
         }
     }
 
-    fn work(to_run: u64, ended: u64, failed: u64) -> Option<Work> {
-        Some(Work { to_run, ended, failed, is_settled: false })
+    fn work(to_run: u64, ended: u64, failed: u64) -> Work {
+        Work { to_run, ended, failed, is_settled: false }
     }
 
-    fn settled(to_run: u64, ended: u64) -> Option<Work> {
-        Some(Work { to_run, ended, failed: 0, is_settled: true })
+    fn settled(to_run: u64, ended: u64) -> Work {
+        Work { to_run, ended, failed: 0, is_settled: true }
     }
 
     fn batch(attempt: u32, state: BatchState) -> Batch {
@@ -293,12 +294,12 @@ mod tests {
 
     #[test]
     fn nothing_to_run_goes_straight_to_the_merge() {
-        assert_eq!(next(&Seen { work: work(0, 0, 0), ..seen() }), Next::Merge);
+        assert_eq!(next(&Seen { work: Some(work(0, 0, 0)), ..seen() }), Next::Merge);
     }
 
     #[test]
     fn the_first_batch_job_is_number_one_and_is_waited_for() {
-        let planned = Seen { work: settled(7, 0), ..seen() };
+        let planned = Seen { work: Some(settled(7, 0)), ..seen() };
         assert_eq!(next(&planned), Next::Start(1));
         let started = Seen { batches: vec![batch(1, BatchState::Active)], live_pods: 3, ..planned };
         assert_eq!(next(&started), Next::Wait(Wait::Pods));
@@ -306,17 +307,18 @@ mod tests {
 
     #[test]
     fn the_store_decides_when_a_job_is_done_and_not_its_pods() {
-        let done = Seen { work: work(7, 7, 0), batches: vec![batch(1, BatchState::Active)], live_pods: 3, ..seen() };
+        let done =
+            Seen { work: Some(work(7, 7, 0)), batches: vec![batch(1, BatchState::Active)], live_pods: 3, ..seen() };
         assert_eq!(next(&done), Next::Merge);
-        let claimed = Seen { work: work(7, 5, 0), batches: vec![batch(1, BatchState::Complete)], ..seen() };
+        let claimed = Seen { work: Some(work(7, 5, 0)), batches: vec![batch(1, BatchState::Complete)], ..seen() };
         assert_eq!(next(&claimed), Next::Settle);
-        assert_eq!(next(&Seen { work: settled(7, 5), ..claimed }), Next::Start(2));
+        assert_eq!(next(&Seen { work: Some(settled(7, 5)), ..claimed }), Next::Start(2));
     }
 
     #[test]
     fn after_two_replacements_a_fresh_batch_job_takes_over_once_the_old_pods_are_gone() {
         let worn = Batch { attempt: 4, state: BatchState::Active, replacements: 2 };
-        let tired = Seen { work: settled(7, 2), batches: vec![worn.clone()], live_pods: 1, ..seen() };
+        let tired = Seen { work: Some(settled(7, 2)), batches: vec![worn.clone()], live_pods: 1, ..seen() };
         assert_eq!(next(&tired), Next::Stop(Stop::Replaced));
         let going = Seen { batches: vec![Batch { state: BatchState::Going, ..worn }], ..tired };
         assert_eq!(next(&going), Next::Wait(Wait::Stopping));
@@ -325,16 +327,16 @@ mod tests {
 
     #[test]
     fn a_failed_datum_fails_the_job_when_all_others_have_ended() {
-        let running = Seen { work: work(7, 6, 1), batches: vec![batch(1, BatchState::Active)], ..seen() };
+        let running = Seen { work: Some(work(7, 6, 1)), batches: vec![batch(1, BatchState::Active)], ..seen() };
         assert_eq!(next(&running), Next::Wait(Wait::Pods));
-        assert_eq!(next(&Seen { work: work(7, 7, 1), ..running }), Next::Fail(Failure::Datums));
+        assert_eq!(next(&Seen { work: Some(work(7, 7, 1)), ..running }), Next::Fail(Failure::Datums));
     }
 
     #[test]
     fn a_cancelled_job_stops_its_pods_gathers_what_they_did_and_fails() {
         let running = Seen {
             is_cancelled: true,
-            work: work(7, 2, 0),
+            work: Some(work(7, 2, 0)),
             batches: vec![batch(1, BatchState::Active)],
             live_pods: 2,
             ..seen()
@@ -344,21 +346,21 @@ mod tests {
         assert_eq!(next(&stopping), Next::Wait(Wait::Stopping));
         let stopped = Seen { live_pods: 0, ..stopping };
         assert_eq!(next(&stopped), Next::Settle);
-        assert_eq!(next(&Seen { work: settled(7, 3), ..stopped }), Next::Fail(Failure::Cancelled));
+        assert_eq!(next(&Seen { work: Some(settled(7, 3)), ..stopped }), Next::Fail(Failure::Cancelled));
     }
 
     #[test]
     fn a_job_past_its_deadline_fails_but_not_if_its_last_datum_is_done() {
-        let late = Seen { deadline: Some(START), work: settled(7, 3), ..seen() };
+        let late = Seen { deadline: Some(START), work: Some(settled(7, 3)), ..seen() };
         assert_eq!(next(&late), Next::Fail(Failure::TimedOut));
-        assert_eq!(next(&Seen { work: settled(7, 7), ..late }), Next::Merge);
+        assert_eq!(next(&Seen { work: Some(settled(7, 7)), ..late }), Next::Merge);
     }
 
     #[test]
     fn a_suspended_job_stops_its_pods_and_goes_on_later_with_what_is_left() {
         let running = Seen {
             is_suspended: true,
-            work: work(7, 2, 0),
+            work: Some(work(7, 2, 0)),
             batches: vec![batch(1, BatchState::Active)],
             ..seen()
         };
@@ -366,17 +368,14 @@ mod tests {
         assert_eq!(next(&Seen { batches: vec![], ..running.clone() }), Next::Wait(Wait::Resumption));
         let resumed = Seen { batches: vec![], last_attempt: 1, is_suspended: false, ..running };
         assert_eq!(next(&resumed), Next::Settle);
-        assert_eq!(next(&Seen { work: settled(7, 3), ..resumed }), Next::Start(2));
+        assert_eq!(next(&Seen { work: Some(settled(7, 3)), ..resumed }), Next::Start(2));
     }
 
     #[test]
     fn a_job_that_no_pod_can_do_says_why() {
         let why = "the keeper may not read the store";
-        let hopeless = Seen {
-            work: settled(7, 0),
-            batches: vec![batch(1, BatchState::Hopeless(why.into()))],
-            ..seen()
-        };
+        let hopeless =
+            Seen { work: Some(settled(7, 0)), batches: vec![batch(1, BatchState::Hopeless(why.into()))], ..seen() };
         assert_eq!(next(&hopeless), Next::Fail(Failure::Hopeless(why.into())));
     }
 

@@ -8,14 +8,17 @@ use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use varve_api::conditions::Reason;
 use varve_engine::{
     Object,
-    merge::{DatumEdit, Facts, MergeError, Merged, Need, Output, OwnerScan, Owners, Progress, TreeChange, TreeEdit, merge, prov_key},
+    merge::{
+        DatumEdit, Facts, MergeError, Merged, Need, Output, OwnerScan, Owners, Progress, TreeChange, TreeEdit, merge,
+        prov_key,
+    },
 };
 use varve_format::{DatumKey, DatumRow, DatumState, Hash, Kind, Location, MapKind, RepoPath};
 use varve_store::{Commit, NodeRef, Session, Store, Value};
 
 use super::{
     convert,
-    planning::{PlannedDatum, Planned},
+    planning::{Planned, PlannedDatum},
     results::Results,
 };
 use crate::error::{Error, Result};
@@ -92,7 +95,9 @@ fn new_output(datum: &PlannedDatum, hash: Hash, results: &Results) -> Result<(Da
         None => results.end(datum.key.as_bytes(), &hash).and_then(|end| end.result.output.as_ref()),
     };
     let root = match output {
-        Some(record) => NodeRef::try_from(record).map_err(Error::store(format_args!("the output of datum {}", datum.key)))?,
+        Some(record) => {
+            NodeRef::try_from(record).map_err(Error::store(format_args!("the output of datum {}", datum.key)))?
+        }
         None => NodeRef::empty(&MapKind::TREE),
     };
     let row = DatumRow { hash, state: DatumState::Succeeded, output: root.id };
@@ -253,9 +258,8 @@ fn below<'a>(
 async fn apply(session: &Session, parent: Option<&Commit>, edits: &[DatumEdit], merged: Merged) -> Result<Maps> {
     let Merged { tree, prov, datums } = merged;
     let told = |what: &str| Error::store(format!("write the output's {what}"));
-    let root = |kind: &MapKind| {
-        parent.and_then(|parent| parent.map(kind)).cloned().unwrap_or_else(|| NodeRef::empty(kind))
-    };
+    let root =
+        |kind: &MapKind| parent.and_then(|parent| parent.map(kind)).cloned().unwrap_or_else(|| NodeRef::empty(kind));
     let tree = async {
         match tree {
             TreeChange::Empty => Ok(NodeRef::empty(&MapKind::TREE)),
@@ -269,10 +273,8 @@ async fn apply(session: &Session, parent: Option<&Commit>, edits: &[DatumEdit], 
     };
     let prov = prov.into_iter().map(|(key, owner)| (key, owner.map(Value::new))).collect();
     let prov = async { session.edit_map(&MapKind::PROV, &root(&MapKind::PROV), prov).await.map_err(told("prov")) };
-    let places: std::collections::HashMap<&Bytes, &Location> = edits
-        .iter()
-        .filter_map(|edit| Some((edit.key.as_bytes(), &edit.after.as_ref()?.1.at)))
-        .collect();
+    let places: std::collections::HashMap<&Bytes, &Location> =
+        edits.iter().filter_map(|edit| Some((edit.key.as_bytes(), &edit.after.as_ref()?.1.at))).collect();
     let datums = datums
         .into_iter()
         .map(|(key, row)| {

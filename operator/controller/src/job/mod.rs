@@ -96,7 +96,7 @@ struct Working {
     /// The results were listed since the last pod was gone.
     is_settled: bool,
     looked: Option<(Instant, usize)>,
-    told: Option<Instant>,
+    told: Option<(Instant, Reason)>,
     events: Option<(Instant, Vec<Event>)>,
     /// Its end was told; the cache may not show it yet.
     has_ended: bool,
@@ -205,7 +205,12 @@ impl Look<'_> {
                 (Next::Rest, _) => return Ok(Done::Forget),
                 (Next::Stop(why), _) => {
                     batch::stop(&children, self.cx).await?;
-                    tracing::info!(namespace = self.job.namespace(), job = self.job.name_any(), ?why, "batch Jobs deleted");
+                    tracing::info!(
+                        namespace = self.job.namespace(),
+                        job = self.job.name_any(),
+                        ?why,
+                        "batch Jobs deleted"
+                    );
                     self.working.started = None;
                     if matches!(why, Stop::Suspended) {
                         self.tell(&children, suspended(), None).await?;
@@ -230,15 +235,15 @@ impl Look<'_> {
                     let at = at.ok_or_else(|| Error::Bug("nothing to announce".into()))?;
                     announce::announce(self.job, self.cx, target, &at, children.shards()).boxed().await?;
                     self.working.has_ended = true;
-                    return Ok(self.after_the_end(&children));
+                    return Ok(Self::after_the_end(&children));
                 }
                 (Next::Fail(why), Some(target)) => {
                     self.fail(target, &children, why).await?;
-                    return Ok(self.after_the_end(&children));
+                    return Ok(Self::after_the_end(&children));
                 }
             }
             if self.working.has_ended {
-                return Ok(self.after_the_end(&children));
+                return Ok(Self::after_the_end(&children));
             }
         }
         Err(Error::Bug(format!("Job {} took {MAX_STEPS} steps in one look", self.job.name_any())))
@@ -312,9 +317,7 @@ impl Look<'_> {
                 self.count();
                 Ok(())
             }
-            Err(PlanFailure::Never(reason, why)) => {
-                self.end_badly(&Failure::Never(reason, why), None, children).await
-            }
+            Err(PlanFailure::Never(reason, why)) => self.end_badly(&Failure::Never(reason, why), None, children).await,
             Err(PlanFailure::Error(error)) => Err(error),
         }
     }
@@ -362,17 +365,15 @@ impl Look<'_> {
                 self.tell(children, suspended(), None).await?;
                 Ok(Some(Done::Wait(None)))
             }
-            (Wait::Stopping, _) => Ok(Some(Done::Wait(Some(STOPPING_LOOK)))),
-            (Wait::Pods, None) => Ok(Some(Done::Wait(Some(STOPPING_LOOK)))),
+            (Wait::Stopping, _) | (Wait::Pods, None) => Ok(Some(Done::Wait(Some(STOPPING_LOOK)))),
             (Wait::Pods, Some(target)) => self.wait_for_pods(children, target).await,
         }
     }
 
     async fn wait_for_pods(&mut self, children: &Children, target: &Target) -> Result<Option<Done>> {
         let every = next_look(children.age(self.cx.now()));
-        let is_due = self.working.looked.is_none_or(|(at, ended)| {
-            at.elapsed() >= every || ended != children.ended_pods()
-        });
+        let is_due =
+            self.working.looked.is_none_or(|(at, ended)| at.elapsed() >= every || ended != children.ended_pods());
         if is_due {
             let before = self.working.work;
             self.look(target, children).await?;
@@ -381,12 +382,11 @@ impl Look<'_> {
             }
         }
         let finding = self.finding(children).await?;
-        let standing = match finding {
-            Some(finding) => Standing::new(Kstatus::Reconciling, finding.reason, finding.message),
-            None => {
-                let Work { to_run, ended, .. } = self.working.work;
-                Standing::new(Kstatus::Reconciling, Reason::Running, format!("{ended} of {to_run} datums are done"))
-            }
+        let standing = if let Some(finding) = finding {
+            Standing::new(Kstatus::Reconciling, finding.reason, finding.message)
+        } else {
+            let Work { to_run, ended, .. } = self.working.work;
+            Standing::new(Kstatus::Reconciling, Reason::Running, format!("{ended} of {to_run} datums are done"))
         };
         let wait = self.tell_progress(children, standing).await?;
         let since = self.working.looked.map_or(every, |(at, _)| at.elapsed());
@@ -412,7 +412,8 @@ impl Look<'_> {
         let is_stuck = children.is_stuck(self.cx.now());
         let is_due = self.working.events.as_ref().is_none_or(|(at, _)| at.elapsed() >= EVENTS_EVERY);
         if is_stuck && is_due {
-            let api: Api<Event> = Api::namespaced(self.cx.clients.write.clone(), &self.job.namespace().unwrap_or_default());
+            let api: Api<Event> =
+                Api::namespaced(self.cx.clients.write.clone(), &self.job.namespace().unwrap_or_default());
             let mut events = Vec::new();
             for name in children.stuck_names(newest) {
                 let params = ListParams::default().fields(&format!("involvedObject.name={name}")).limit(20);
@@ -476,18 +477,18 @@ impl Look<'_> {
     }
 
     /// What is left to do once the Job's end is told: to see that its pods leave.
-    fn after_the_end(&self, children: &Children) -> Done {
+    fn after_the_end(children: &Children) -> Done {
         let is_alone = children.live_pods() == 0 && children.batches.is_empty();
         if is_alone { Done::Wait(None) } else { Done::Wait(Some(decide::LINGER)) }
     }
 
     /// Writes what the Job stands at, if the last write is old enough; else says when it will be.
     async fn tell_progress(&mut self, children: &Children, standing: Standing) -> Result<Option<Duration>> {
-        let said = self.job.status.as_ref().and_then(|status| conditions::find(&status.conditions, "Ready"));
-        let is_news = said.is_none_or(|ready| ready.reason != standing.reason.as_str());
-        let since = self.working.told.map(|at| at.elapsed());
-        if let Some(since) = since.filter(|since| *since < PROGRESS_EVERY && !is_news) {
-            return Ok(Some(PROGRESS_EVERY - since));
+        // Its being at work is no news before it has been so for a while: a short Job costs one write, its last.
+        let (since, reason) =
+            self.working.told.map_or((self.age(), Reason::Running), |(at, told)| (at.elapsed(), told));
+        if since < PROGRESS_EVERY && reason == standing.reason {
+            return Ok(Some(PROGRESS_EVERY.saturating_sub(since)));
         }
         let progress = Some(self.progress(children));
         self.tell(children, standing, progress).await?;
@@ -505,23 +506,30 @@ impl Look<'_> {
                 failed,
             }),
             shards: children.shards(),
-            first_failures: if failed > 0 { status::first_failures(planned, &self.working.results) } else { Vec::new() },
+            first_failures: if failed > 0 {
+                status::first_failures(planned, &self.working.results)
+            } else {
+                Vec::new()
+            },
             spec_digest: Some(planned.spec_digest),
         }
     }
 
     async fn tell(&mut self, children: &Children, standing: Standing, progress: Option<Progress>) -> Result<()> {
-        let progress = progress.unwrap_or_else(|| Progress { shards: children.shards(), ..Progress::default() });
+        let shards = || Some(children.shards().unwrap_or_default());
+        let progress = progress.unwrap_or_else(|| Progress { shards: shards(), ..Progress::default() });
+        let reason = standing.reason;
         let status: JobStatus = status::on_the_way(self.job, self.cx.now(), standing, progress);
         if self.cx.status.write(CONCERN, self.job, &status).await?.is_some() {
-            self.working.told = Some(Instant::now());
+            self.working.told = Some((Instant::now(), reason));
         }
         Ok(())
     }
 
     async fn tell_of(&mut self, error: &Error) -> Result<()> {
         let (state, reason, message) = tell(error);
-        let status = status::on_the_way(self.job, self.cx.now(), Standing { state, reason, message }, Progress::default());
+        let status =
+            status::on_the_way(self.job, self.cx.now(), Standing { state, reason, message }, Progress::default());
         self.cx.status.write(CONCERN, self.job, &status).await?;
         Ok(())
     }

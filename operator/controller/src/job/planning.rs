@@ -218,12 +218,11 @@ async fn input(job: &Job, cx: &Cx, target: &Target, leaf: &Leaf) -> Result<Input
         )
     };
     let uid: Uuid = given.commit.parse().map_err(|_| missing())?;
-    let repo_uid = match cx.heads.repo(cx, &namespace, &given.repo) {
-        Some(repo) => heads::uid(&repo)?,
-        None => {
-            let found = target.store.repo(&leaf.repo).await.map_err(Error::store("look up a repo"))?;
-            found.ok_or_else(missing)?.uid
-        }
+    let repo_uid = if let Some(repo) = cx.heads.repo(cx, &namespace, &given.repo) {
+        heads::uid(&repo)?
+    } else {
+        let found = target.store.repo(&leaf.repo).await.map_err(Error::store("look up a repo"))?;
+        found.ok_or_else(missing)?.uid
     };
     let commit = target
         .store
@@ -266,7 +265,8 @@ impl Planner<'_> {
         for leaf in self.tree.leaves() {
             let Some(input) = provenance.inputs.iter().find(|input| input.name == leaf.name) else { return Ok(None) };
             let (Ok(repo), Ok(uid)) = (input.repo_uid(), input.commit()) else { return Ok(None) };
-            let found = self.store.find_commit(repo, uid).await.map_err(Error::store(format_args!("read commit {uid}")))?;
+            let found =
+                self.store.find_commit(repo, uid).await.map_err(Error::store(format_args!("read commit {uid}")))?;
             let Some(commit) = found else { return Ok(None) };
             trees.push(commit.tree());
         }
@@ -295,8 +295,11 @@ impl Planner<'_> {
             };
             Ok::<_, Error>(PlannedDatum { key: change.key, before, after: change.after, memo: None })
         });
-        let datums: Vec<PlannedDatum> =
-            lookups.buffered(LOOKUPS_IN_FLIGHT).try_filter(|datum| std::future::ready(differs(datum))).try_collect().await?;
+        let datums: Vec<PlannedDatum> = lookups
+            .buffered(LOOKUPS_IN_FLIGHT)
+            .try_filter(|datum| std::future::ready(differs(datum)))
+            .try_collect()
+            .await?;
         let came = datums.iter().filter(|datum| datum.before.is_none()).count() as u64;
         let went = datums.iter().filter(|datum| datum.after.is_none()).count() as u64;
         let total = (self.base_total(base).await? + came).saturating_sub(went);

@@ -13,8 +13,9 @@ use prost::Message;
 use uuid::Uuid;
 use varve_api::Job;
 use varve_format::{
-    BranchName, CommitIdentity, CommitName, Head, MapKind, RecordAt, canonical_json, commit_uid,
+    BranchName, CommitIdentity, CommitName, Head, MapKind, RecordAt, canonical_json,
     commit::{Ancestor, ChangeSummary, Parent, Provenance},
+    commit_uid,
     records::JobRecord,
 };
 use varve_store::{Commit, CommitRef, ContentRef, Depth, NodeRef, Session, Store};
@@ -69,11 +70,7 @@ impl End<'_> {
         let written = write_record(&session, &record).await?;
         let identity = self.identity(&record, changes)?;
         let totals = (maps.tree.files, maps.tree.bytes);
-        let maps = vec![
-            (MapKind::DATUMS, maps.datums),
-            (MapKind::PROV, maps.prov),
-            (MapKind::TREE, maps.tree),
-        ];
+        let maps = vec![(MapKind::DATUMS, maps.datums), (MapKind::PROV, maps.prov), (MapKind::TREE, maps.tree)];
         let memo = self.memo(cx, &session, &record).boxed().await?;
         let output = session
             .write_commit(identity, maps, Some(&written))
@@ -129,8 +126,7 @@ impl End<'_> {
     }
 
     fn next(&self, cx: &Cx, branch: &BranchName, base: Option<&Head>, commit: &CommitRef) -> Head {
-        let record =
-            RecordAt { pack: commit.record.pack, offset: commit.record.offset, length: commit.record.length };
+        let record = RecordAt { pack: commit.record.pack, offset: commit.record.offset, length: commit.record.length };
         heads::next_head(self.target.repo_uid, branch, base, commit.uid, commit.seal, record, cx.now())
     }
 
@@ -173,7 +169,8 @@ impl End<'_> {
         if at.is_some_and(|at| at.head.commit == uid) {
             return Ok(true);
         }
-        let found = store.find_record(self.target.repo_uid, uid).await.map_err(Error::store("look for the memo's commit"))?;
+        let found =
+            store.find_record(self.target.repo_uid, uid).await.map_err(Error::store("look for the memo's commit"))?;
         Ok(found.is_some())
     }
 

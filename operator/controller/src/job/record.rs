@@ -10,7 +10,7 @@ use varve_format::records::{DatumOrigin, JobDatum, JobRecord, MemoEntry};
 
 use super::{
     batch::job_uid,
-    planning::{PlannedDatum, Planned},
+    planning::{Planned, PlannedDatum},
     results::Results,
 };
 use crate::error::Result;
@@ -95,7 +95,8 @@ impl Summary {
     /// Of a record.
     pub(crate) fn of(record: &JobRecord) -> Self {
         let count = |origin: DatumOrigin| record.datums.iter().filter(|datum| datum.origin() == origin).count() as u64;
-        let nodes: BTreeSet<&String> = record.datums.iter().map(|datum| &datum.node).filter(|node| !node.is_empty()).collect();
+        let nodes: BTreeSet<&String> =
+            record.datums.iter().map(|datum| &datum.node).filter(|node| !node.is_empty()).collect();
         let devices: BTreeSet<&String> = record.datums.iter().flat_map(|datum| &datum.devices).collect();
         Self {
             total: record.total,

@@ -6,7 +6,9 @@ use varve_api::{
     Job,
     commit::{CommitProvenance, CommitStatus},
     conditions::{self, Reason, State, Type},
-    job::{DatumCounts, Failure, JobStatus, MAX_DATUM_NAME, MAX_FIRST_FAILURES, MAX_LAST_LINES, Provenance, ShardCounts},
+    job::{
+        DatumCounts, Failure, JobStatus, MAX_DATUM_NAME, MAX_FIRST_FAILURES, MAX_LAST_LINES, Provenance, ShardCounts,
+    },
     meta::FrameRef,
     show,
 };
@@ -17,7 +19,7 @@ use varve_store::ContentRef;
 use super::{
     batch::run_of,
     decide::{Failure as Why, Work},
-    planning::{At, PlannedDatum, Planned},
+    planning::{At, Planned, PlannedDatum},
     record::Summary,
     results::Results,
 };
@@ -122,8 +124,11 @@ pub(crate) fn failed(job: &Job, facts: &Failed<'_>) -> JobStatus {
     provenance.completion_time = Some(ended.to_string());
     let explanation = Some(cut(&standing.message, MAX_EXPLANATION));
     JobStatus {
-        datums: facts.record.map(|(summary, _)| counts(summary)),
-        shards: Some(ended_shards(facts.shards)),
+        datums: facts.record.map(|(summary, _)| DatumCounts {
+            skipped: summary.total.saturating_sub(facts.work.to_run), // what was not run any more counts nowhere
+            ..counts(summary)
+        }),
+        shards: Some(ShardCounts { active: 0, ..facts.shards.unwrap_or_default() }),
         explanation,
         first_failures: failures,
         took: facts.record.and_then(|(summary, _)| took(summary)),
@@ -136,7 +141,8 @@ fn reason(facts: &Failed<'_>, failures: &[Failure]) -> (Reason, String) {
     match facts.why {
         Why::Cancelled => (Reason::Canceled, "cancelled; datums that were done are remembered".to_owned()),
         Why::TimedOut => {
-            let message = "the Job took longer than timeoutSeconds: raise it, or raise parallelism; what was done is kept";
+            let message =
+                "the Job took longer than timeoutSeconds: raise it, or raise parallelism; what was done is kept";
             (Reason::TimedOut, message.to_owned())
         }
         Why::Hopeless(why) => (Reason::ShardFailed, why.clone()),
@@ -257,7 +263,7 @@ fn counts(summary: &Summary) -> DatumCounts {
     DatumCounts { total: *total, skipped, processed: *processed, failed: *failed }
 }
 
-/// Shards of a Job that has ended: none is at work any more.
+/// Shards of a Job that has ended well: none is at work any more, whatever Kubernetes has noticed yet.
 fn ended_shards(shards: Option<ShardCounts>) -> ShardCounts {
     let shards = shards.unwrap_or_default();
     ShardCounts { active: 0, succeeded: shards.total.saturating_sub(shards.failed), ..shards }

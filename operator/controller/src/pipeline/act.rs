@@ -4,13 +4,7 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt, api::ObjectMeta};
-use varve_api::{
-    Commit, Job, Pipeline, Repo,
-    job::JobSpec,
-    labels,
-    meta::SecretRef,
-    repo::RepoSpec,
-};
+use varve_api::{Commit, Job, Pipeline, Repo, job::JobSpec, labels, meta::SecretRef, repo::RepoSpec};
 
 use super::{
     State,
@@ -81,10 +75,8 @@ fn output_repo(pipeline: &Pipeline, store_ref: &str) -> Repo {
 /// The Job, owned by its Pipeline: it goes when the Pipeline goes, in the background.
 fn job(pipeline: &Pipeline, seen: &Seen, new: &NewJob) -> Job {
     let name = pipeline.name_any();
-    let owner = OwnerReference {
-        block_owner_deletion: Some(false),
-        ..pipeline.controller_owner_ref(&()).unwrap_or_default()
-    };
+    let owner =
+        OwnerReference { block_owner_deletion: Some(false), ..pipeline.controller_owner_ref(&()).unwrap_or_default() };
     let labels = [
         (labels::PIPELINE.to_owned(), name.clone()),
         (labels::RUN.to_owned(), new.set.run.to_string()),

@@ -64,7 +64,7 @@ pub(crate) struct NewJob {
 pub(crate) fn job_name(pipeline: &str, seen: &Seen, set: &Set) -> String {
     let mut text = format!("{}\n{}\n{}\n{}\n", seen.snapshot.uid, seen.snapshot.generation, seen.spec_digest, set.run);
     for (input, seal) in set.inputs.iter().zip(&set.seals) {
-        text.push_str(&format!("{} {seal}\n", input.name));
+        text.extend([&input.name, " ", &seal.to_string(), "\n"]);
     }
     names::job(pipeline, Hash::of_content(text.as_bytes()).as_bytes())
 }
@@ -89,7 +89,8 @@ pub(crate) fn changes(pipeline: &Pipeline, seen: &Seen) -> Changes {
 
 /// Ended Jobs beyond the limit, the oldest first; never one whose absence would make it run again.
 fn pruned(jobs: &[Arc<Job>], limit: u32, is_wanted: impl Fn(&str) -> bool) -> Vec<Arc<Job>> {
-    let ended = jobs.iter().filter(|job| job_state(job) != JobState::Active && job.metadata.deletion_timestamp.is_none());
+    let ended =
+        jobs.iter().filter(|job| job_state(job) != JobState::Active && job.metadata.deletion_timestamp.is_none());
     let ended: Vec<_> = ended.collect();
     let surplus = ended.len().saturating_sub(limit as usize);
     ended.into_iter().filter(|job| !is_wanted(&job.name_any())).take(surplus).cloned().collect()
@@ -171,9 +172,10 @@ pub(crate) fn status(pipeline: &Pipeline, facts: &Facts<'_>) -> PipelineStatus {
     let name = pipeline.name_any();
     let Standing { state, reason, message } = &facts.standing;
     let mut conditions = conditions::standing(*state, *reason, message, generation, facts.now);
-    let suspended = match pipeline.spec.suspend {
-        true => (Reason::Suspended, "suspend is set"),
-        false => (Reason::NotSuspended, "suspend is not set"),
+    let suspended = if pipeline.spec.suspend {
+        (Reason::Suspended, "suspend is set")
+    } else {
+        (Reason::NotSuspended, "suspend is not set")
     };
     conditions.push(conditions::condition(
         Type::Suspended,

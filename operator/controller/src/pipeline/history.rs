@@ -161,10 +161,8 @@ impl History {
         if let Some(known) = self.remembered(head.repo, head.commit) {
             return Ok(known);
         }
-        let commit = store
-            .read_commit(&head.record)
-            .await
-            .map_err(Error::store(format_args!("read commit {}", head.commit)))?;
+        let commit =
+            store.read_commit(&head.record).await.map_err(Error::store(format_args!("read commit {}", head.commit)))?;
         self.remember(head.repo, commit)
     }
 
@@ -173,8 +171,7 @@ impl History {
         if let Some(known) = self.remembered(repo, uid) {
             return Ok(Some(known));
         }
-        let found =
-            store.find_commit(repo, uid).await.map_err(Error::store(format_args!("read commit {uid}")))?;
+        let found = store.find_commit(repo, uid).await.map_err(Error::store(format_args!("read commit {uid}")))?;
         found.map(|commit| self.remember(repo, commit)).transpose()
     }
 

@@ -12,7 +12,7 @@ pub(crate) mod observe;
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -23,7 +23,7 @@ use kube::{
 use tokio_util::sync::CancellationToken;
 use varve_api::{
     Job, Pipeline,
-    pipeline::{PipelineSpec, ResolvedImage},
+    pipeline::{PipelineSpec, PipelineStatus, ResolvedImage},
 };
 use varve_engine::plan::config_maps_needed;
 
@@ -45,6 +45,8 @@ const CONCERN: Concern = Concern::whole("varve-pipeline");
 const AT_LEAST_EVERY: Duration = Duration::from_mins(10);
 /// How long a Job that we made may be unknown to the cache before it counts as deleted by somebody.
 const CACHE_LAG: SignedDuration = SignedDuration::from_secs(10);
+/// How far apart writes of a Pipeline's status are at least, where nothing but its progress changes.
+const PROGRESS_EVERY: Duration = Duration::from_secs(2);
 /// Pipelines whose Secrets and images are remembered at most; beyond it the memory is dropped whole.
 const REMEMBERED: usize = 10_000;
 
@@ -55,6 +57,7 @@ pub(crate) struct State {
     images: Mutex<HashMap<String, ResolvedImage>>,
     secrets: Mutex<HashMap<String, i64>>,
     made: Mutex<HashMap<String, Arc<Job>>>,
+    told: Mutex<HashMap<String, Instant>>,
 }
 
 impl State {
@@ -91,6 +94,27 @@ impl State {
             jobs.push(made.clone());
         }
         jobs
+    }
+
+    /// How long a status that is no news may wait, so that a short Job costs one write of its Pipeline's status.
+    fn may_wait(&self, pipeline: &Pipeline, status: &PipelineStatus) -> Option<Duration> {
+        let is_news = pipeline.status.as_ref().is_none_or(|old| {
+            let shown = |status: &PipelineStatus| -> Vec<(String, String)> {
+                status.conditions.iter().map(|each| (each.type_.clone(), each.status.clone())).collect()
+            };
+            old.observed_generation != status.observed_generation || shown(old) != shown(status)
+        });
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = told.get(pipeline.metadata.uid.as_deref().unwrap_or_default())?.elapsed();
+        PROGRESS_EVERY.checked_sub(since).filter(|_| !is_news)
+    }
+
+    fn remember_told(&self, pipeline: &Pipeline) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.len() >= REMEMBERED {
+            told.clear();
+        }
+        told.insert(pipeline.uid().unwrap_or_default(), Instant::now());
     }
 
     fn secrets_were_seen(&self, (uid, generation): &(String, i64)) -> bool {
@@ -174,12 +198,17 @@ async fn reconcile(pipeline: Arc<Pipeline>, cx: Arc<Cx>, state: Arc<State>) -> R
         (Ok(seen), Ok(_)) => Facts::of(&pipeline, seen, &jobs),
         (Err(error), _) | (_, Err(error)) => refused(&cx, error, &jobs),
     };
-    if !matches!(seen, Err(Error::NotLeading)) {
-        cx.status.write(CONCERN, pipeline.as_ref(), &decide::status(&pipeline, &facts)).await?;
+    let status = decide::status(&pipeline, &facts);
+    let waits = state.may_wait(&pipeline, &status);
+    if waits.is_none()
+        && !matches!(seen, Err(Error::NotLeading))
+        && cx.status.write(CONCERN, pipeline.as_ref(), &status).await?.is_some()
+    {
+        state.remember_told(&pipeline);
     }
     done?;
-    let seen = seen?;
-    Ok(Action::requeue(seen.look_again.unwrap_or(AT_LEAST_EVERY)))
+    let again = seen?.look_again.unwrap_or(AT_LEAST_EVERY);
+    Ok(Action::requeue(waits.map_or(again, |waits| waits.min(again))))
 }
 
 /// The facts of a Pipeline that cannot be run, or not now.

@@ -95,12 +95,8 @@ pub(crate) async fn observe(pipeline: &Pipeline, cx: &Cx, state: &State) -> Resu
     let repos = input_repos(cx, &namespace, &tree)?;
     let (store, store_ref) = one_store(cx, &namespace, &repos, output.as_deref()).await?;
     let image = image::resolve(pipeline, cx, state, &namespace).await?;
-    let snapshot = Snapshot {
-        uid,
-        generation: pipeline.metadata.generation.unwrap_or_default(),
-        spec: spec.clone(),
-        image,
-    };
+    let snapshot =
+        Snapshot { uid, generation: pipeline.metadata.generation.unwrap_or_default(), spec: spec.clone(), image };
     let told = |error: plan::PlanError| Error::stalled(error.reason(), error.to_string());
     plan::argv(&snapshot).map_err(told)?;
     let spec_digest = digest(cx, &namespace, &snapshot).await?;
@@ -114,7 +110,8 @@ pub(crate) async fn observe(pipeline: &Pipeline, cx: &Cx, state: &State) -> Resu
     };
     let made = pipeline.creation_timestamp().map_or(i128::MAX, |time| time.0.as_nanosecond());
     let made_ns = i64::try_from(made).unwrap_or(i64::MAX);
-    let here = Here { cx, state, namespace: &namespace, name: &name, made_ns, tree: &tree, repos: &repos, store: &store };
+    let here =
+        Here { cx, state, namespace: &namespace, name: &name, made_ns, tree: &tree, repos: &repos, store: &store };
     let (wanted, look_again) = here.wanted(known.as_deref(), &spec_digest, jobs.len()).await?;
     Ok(Seen {
         now: cx.now(),
@@ -140,9 +137,8 @@ pub(crate) fn jobs(cx: &Cx, namespace: &str, uid: &str) -> Vec<Arc<Job>> {
 fn check_output_free(pipeline: &Pipeline, cx: &Cx, namespace: &str, name: &str) -> Result<()> {
     let target = |name: &str, spec: &PipelineSpec| (spec.output_repo(name).to_owned(), spec.output_branch().to_owned());
     let wanted = target(name, &pipeline.spec);
-    let age = |pipeline: &Pipeline| {
-        (pipeline.creation_timestamp().map(|time| time.0), pipeline.uid().unwrap_or_default())
-    };
+    let age =
+        |pipeline: &Pipeline| (pipeline.creation_timestamp().map(|time| time.0), pipeline.uid().unwrap_or_default());
     let older = cx.caches.pipelines.in_namespace(namespace, |other| {
         let other_name = other.name_any();
         other_name != name && target(&other_name, &other.spec) == wanted && age(other) < age(pipeline)
@@ -172,10 +168,8 @@ async fn check_secrets(pipeline: &Pipeline, cx: &Cx, state: &State, namespace: &
     }
     let api: Api<Secret> = Api::namespaced(cx.clients.write.clone(), namespace);
     for (name, place) in wanted {
-        let found = api
-            .get_metadata_opt(&name)
-            .await
-            .map_err(Error::api(format_args!("get Secret {namespace}/{name}")))?;
+        let found =
+            api.get_metadata_opt(&name).await.map_err(Error::api(format_args!("get Secret {namespace}/{name}")))?;
         if found.is_none() {
             return Err(Error::stalled(
                 Reason::SecretNotFound,
@@ -253,18 +247,17 @@ async fn one_store(cx: &Cx, namespace: &str, inputs: &[Arc<Repo>], output: Optio
 /// The spec digest of what would be run now.
 pub(crate) async fn digest(cx: &Cx, namespace: &str, snapshot: &Snapshot) -> Result<Hash> {
     let config_maps = config_maps(cx, namespace, &snapshot.spec).await?;
-    let digest = plan::spec_digest(snapshot, &config_maps)
-        .map_err(|error| Error::stalled(error.reason(), error.to_string()))?;
+    let digest =
+        plan::spec_digest(snapshot, &config_maps).map_err(|error| Error::stalled(error.reason(), error.to_string()))?;
     Ok(digest.digest())
 }
 
-/// The ConfigMaps that the spec names, as far as they are there. Read afresh: a cache holds no contents.
+/// The `ConfigMap`s that the spec names, as far as they are there. Read afresh: a cache holds no contents.
 async fn config_maps(cx: &Cx, namespace: &str, spec: &PipelineSpec) -> Result<ConfigMaps> {
     let api: Api<ConfigMap> = Api::namespaced(cx.clients.write.clone(), namespace);
     let mut all = ConfigMaps::new();
     for name in plan::config_maps_needed(spec) {
-        let found =
-            api.get_opt(&name).await.map_err(Error::api(format_args!("get ConfigMap {namespace}/{name}")))?;
+        let found = api.get_opt(&name).await.map_err(Error::api(format_args!("get ConfigMap {namespace}/{name}")))?;
         if let Some(found) = found {
             let binary = found.binary_data.into_iter().flatten().map(|(key, bytes)| (key, bytes.0));
             let content =
