@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::cluster::Access;
-use crate::{images::Images, run};
+use crate::{images::Images, kubectl, run};
 
 /// Where the operator lives.
 pub(crate) const SYSTEM: &str = "varve-system";
@@ -62,7 +62,7 @@ pub(crate) fn namespace(access: &Access, name: &str) -> Result<()> {
     );
     access.apply(&[], &namespace)?;
     // The namespace's own ServiceAccount comes a moment later, and pods need it.
-    access.wait("the namespace's ServiceAccount", Duration::from_secs(20), || {
+    kubectl::wait("the namespace's ServiceAccount", Duration::from_secs(20), || {
         let accounts = access.get_json(&["serviceaccounts", "-n", name])?;
         let is_there = accounts["items"].as_array().is_some_and(|items| !items.is_empty());
         Ok(if is_there { Ok(()) } else { Err("none yet".into()) })

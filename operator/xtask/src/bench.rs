@@ -183,7 +183,9 @@ fn line(what: &str, mut seconds: Vec<f64>) -> Result<()> {
 
 /// The operator's writes, by what was written, from the audit log. Events and Leases are not counted.
 fn writes(access: &Access, jobs: usize) -> Result<()> {
-    let log = std::fs::read_to_string(access.get("VARVE_AUDIT_LOG")?).context("read the audit log")?;
+    let log = std::fs::read_to_string(access.get("VARVE_AUDIT_LOG")?).context(
+        "read the API server's audit log (a cluster from before it was kept must be taken down and up again)",
+    )?;
     let mut counts = BTreeMap::<String, usize>::new();
     for event in log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()) {
         let object = &event["objectRef"];

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::cluster::{Access, Cluster};
-use crate::kubectl::condition;
+use crate::kubectl::{condition, wait};
 use crate::{apply, bucket, example, images, results, run};
 
 /// The example's namespace.
@@ -87,7 +87,7 @@ fn apply_files(access: &Access, names: &[&str]) -> Result<()> {
 fn commit_and_wait(access: &Access, name: &str) -> Result<()> {
     apply_files(access, &[&format!("{name}.yaml")])?;
     let start = Instant::now();
-    let run = access.wait(&format!("Commit {name}"), RUN_LIMIT, || {
+    let run = wait(&format!("Commit {name}"), RUN_LIMIT, || {
         let commit = access.get_json(&["-n", NAMESPACE, "vcommit", name])?;
         refuse_stalled(&commit)?;
         Ok(match condition(&commit, "Ready") {
@@ -97,7 +97,7 @@ fn commit_and_wait(access: &Access, name: &str) -> Result<()> {
     })?;
     println!("Commit {name} is Ready after {:.1} s", start.elapsed().as_secs_f64());
     let label = format!("{}={run}", varve_api::labels::RUN);
-    access.wait(&format!("the montage of {name}"), RUN_LIMIT, || {
+    wait(&format!("the montage of {name}"), RUN_LIMIT, || {
         let jobs = access.get_json(&["-n", NAMESPACE, "vjob", "-l", &label])?;
         let jobs = jobs["items"].as_array().map(Vec::as_slice).unwrap_or_default();
         jobs.iter().try_for_each(refuse_stalled)?;

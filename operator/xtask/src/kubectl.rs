@@ -40,21 +40,16 @@ impl Access {
             self.kubectl(&[&["apply", "--server-side", "--force-conflicts", "-f", "-"], arguments].concat())?;
         run::output_of_input("apply manifests", &mut command, manifests)
     }
+}
 
-    /// Asks until there is an answer; `why_not` says what was seen last, for the error.
-    pub(crate) fn wait<T>(
-        &self,
-        what: &str,
-        limit: Duration,
-        mut look: impl FnMut() -> Result<Result<T, String>>,
-    ) -> Result<T> {
-        let start = Instant::now();
-        loop {
-            match look()? {
-                Ok(found) => return Ok(found),
-                Err(seen) if start.elapsed() > limit => bail!("{what}: not within {} s; {seen}", limit.as_secs()),
-                Err(_) => std::thread::sleep(POLL),
-            }
+/// Asks until there is an answer; what was seen last goes into the error.
+pub(crate) fn wait<T>(what: &str, limit: Duration, mut look: impl FnMut() -> Result<Result<T, String>>) -> Result<T> {
+    let start = Instant::now();
+    loop {
+        match look()? {
+            Ok(found) => return Ok(found),
+            Err(seen) if start.elapsed() > limit => bail!("{what}: not within {} s; {seen}", limit.as_secs()),
+            Err(_) => std::thread::sleep(POLL),
         }
     }
 }
