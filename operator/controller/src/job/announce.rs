@@ -12,7 +12,7 @@ use varve_format::Location;
 use super::{
     CONCERN,
     batch::run_of,
-    planning::{At, Target, read_record},
+    inputs::{At, Target, read_record},
     record::Summary,
     status,
 };

@@ -27,7 +27,8 @@ use varve_format::{
 use super::{
     convert,
     decide::{Batch, BatchState},
-    planning::{Planned, Target, commits_by_input},
+    inputs::{Target, commits_by_input},
+    planning::Planned,
     results::Results,
 };
 use crate::{

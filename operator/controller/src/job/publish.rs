@@ -22,8 +22,9 @@ use varve_store::{Commit, CommitRef, ContentRef, Depth, NodeRef, Session, Store}
 
 use super::{
     batch::{job_uid, output_uid, run_of},
+    inputs::{At, Target},
     merge::{self, MergeFailure},
-    planning::{At, Planned, Target},
+    planning::Planned,
     record::{memo_entries, record},
     results::Results,
 };

@@ -19,7 +19,8 @@ use varve_store::ContentRef;
 use super::{
     batch::run_of,
     decide::{Failure as Why, Work},
-    planning::{At, Planned, PlannedDatum},
+    inputs::At,
+    planning::{Planned, PlannedDatum},
     record::Summary,
     results::Results,
 };

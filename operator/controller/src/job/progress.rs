@@ -1,0 +1,152 @@
+//! A Job at work: looking at its results at a pace of its own, and telling how it gets on, not too often.
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::Event;
+use kube::{Api, ResourceExt, api::ListParams};
+use varve_api::{
+    conditions::{Reason, State as Kstatus},
+    job::{DatumCounts, JobStatus},
+};
+use varve_engine::explain::Finding;
+
+use super::{
+    CONCERN,
+    batch::Children,
+    decide::{Work, next_look},
+    inputs::Target,
+    look::{Done, Look},
+    status::{self, Progress, Standing},
+};
+use crate::{
+    error::{Error, Result},
+    repo::tell,
+};
+
+/// How far apart the writes of a Job's progress are at least.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+/// How far apart looks at a waiting Job's events are at least.
+const EVENTS_EVERY: Duration = Duration::from_secs(5);
+
+impl Look<'_> {
+    pub(super) async fn wait_for_pods(&mut self, children: &Children, target: &Target) -> Result<Option<Done>> {
+        let every = next_look(children.age(self.cx.now()));
+        let is_due =
+            self.working.looked.is_none_or(|(at, ended)| at.elapsed() >= every || ended != children.ended_pods());
+        if is_due {
+            let before = self.working.work;
+            self.look(target, children).await?;
+            if self.working.work.left() == 0 && before != self.working.work {
+                return Ok(None);
+            }
+        }
+        let finding = self.finding(children).await?;
+        let standing = if let Some(finding) = finding {
+            Standing::new(Kstatus::Reconciling, finding.reason, finding.message)
+        } else {
+            let Work { to_run, ended, .. } = self.working.work;
+            Standing::new(Kstatus::Reconciling, Reason::Running, format!("{ended} of {to_run} datums are done"))
+        };
+        let wait = self.tell_progress(children, standing).await?;
+        let since = self.working.looked.map_or(every, |(at, _)| at.elapsed());
+        let next = every.saturating_sub(since).max(Duration::from_millis(50));
+        Ok(Some(Done::Wait(Some(wait.map_or(next, |wait| next.min(wait)).min(self.until_deadline())))))
+    }
+
+    fn age(&self) -> Duration {
+        let started = self.job.creation_timestamp().map(|time| time.0);
+        let age = started.map(|started| self.cx.now().duration_since(started));
+        age.and_then(|age| Duration::try_from(age).ok()).unwrap_or_default()
+    }
+
+    fn until_deadline(&self) -> Duration {
+        let timeout = self.job.spec.snapshot.spec.timeout_seconds.map(|seconds| Duration::from_secs(seconds.into()));
+        let left = timeout.map_or(Duration::MAX, |timeout| timeout.saturating_sub(self.age()));
+        left.max(Duration::from_millis(50))
+    }
+
+    /// What stands in the pods' way. Events are read where pods are missing or do not start.
+    async fn finding(&mut self, children: &Children) -> Result<Option<Finding>> {
+        let Some(newest) = children.newest() else { return Ok(None) };
+        let is_stuck = children.is_stuck(self.cx.now());
+        let is_due = self.working.events.as_ref().is_none_or(|(at, _)| at.elapsed() >= EVENTS_EVERY);
+        if is_stuck && is_due {
+            let api: Api<Event> =
+                Api::namespaced(self.cx.clients.write.clone(), &self.job.namespace().unwrap_or_default());
+            let mut events = Vec::new();
+            for name in children.stuck_names(newest) {
+                let params = ListParams::default().fields(&format!("involvedObject.name={name}")).limit(20);
+                let listed = api.list(&params).await.map_err(Error::api(format_args!("list events of {name}")))?;
+                events.extend(listed.items);
+            }
+            self.working.events = Some((Instant::now(), events));
+        }
+        if !is_stuck {
+            self.working.events = None;
+        }
+        let events = self.working.events.as_ref().map(|(_, events)| events.as_slice()).unwrap_or_default();
+        Ok(children.explain(events))
+    }
+
+    /// Writes what the Job stands at, if the last write is old enough; else says when it will be.
+    async fn tell_progress(&mut self, children: &Children, standing: Standing) -> Result<Option<Duration>> {
+        // Its being at work is no news before it has been so for a while: a short Job costs one write, its last.
+        let (since, reason) =
+            self.working.told.map_or((self.age(), Reason::Running), |(at, told)| (at.elapsed(), told));
+        if since < PROGRESS_EVERY && reason == standing.reason {
+            return Ok(Some(PROGRESS_EVERY.saturating_sub(since)));
+        }
+        let progress = Some(self.progress(children));
+        self.tell(children, standing, progress).await?;
+        Ok(None)
+    }
+
+    fn progress(&self, children: &Children) -> Progress {
+        let Some(planned) = &self.working.planned else { return Progress::default() };
+        let Work { to_run, ended, failed, .. } = self.working.work;
+        Progress {
+            datums: Some(DatumCounts {
+                total: planned.total,
+                skipped: planned.total.saturating_sub(to_run),
+                processed: ended - failed,
+                failed,
+            }),
+            shards: children.shards(),
+            first_failures: if failed > 0 {
+                status::first_failures(planned, &self.working.results)
+            } else {
+                Vec::new()
+            },
+            spec_digest: Some(planned.spec_digest),
+        }
+    }
+
+    pub(super) async fn tell(
+        &mut self,
+        children: &Children,
+        standing: Standing,
+        progress: Option<Progress>,
+    ) -> Result<()> {
+        let shards = || Some(children.shards().unwrap_or_default());
+        let progress = progress.unwrap_or_else(|| Progress { shards: shards(), ..Progress::default() });
+        let reason = standing.reason;
+        let status: JobStatus = status::on_the_way(self.job, self.cx.now(), standing, progress);
+        if self.cx.status.write(CONCERN, self.job, &status).await?.is_some() {
+            self.working.told = Some((Instant::now(), reason));
+        }
+        Ok(())
+    }
+
+    pub(super) async fn tell_of(&mut self, error: &Error) -> Result<()> {
+        let (state, reason, message) = tell(error);
+        let status =
+            status::on_the_way(self.job, self.cx.now(), Standing { state, reason, message }, Progress::default());
+        self.cx.status.write(CONCERN, self.job, &status).await?;
+        Ok(())
+    }
+}
+
+/// How a suspended Job stands.
+pub(super) fn suspended() -> Standing {
+    Standing::new(Kstatus::Reconciling, Reason::Suspended, "suspended; datums that are done stay done")
+}
