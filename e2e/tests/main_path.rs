@@ -316,7 +316,7 @@ async fn users_code_finds_no_credential() -> Result<()> {
     let code = r"
         { env; id; cat /proc/self/mountinfo; ps; ls -la / /var/run /run /.varve /pfs 2>&1
           for p in /proc/[0-9]*; do cat $p/environ $p/cmdline 2>&1; done
-          for f in $(ls -d /var/run/secrets/* /run/secrets/* /var/run/varve/* /varve/* 2>/dev/null); do echo $f; cat $f; done
+          for f in $(ls -d /var/run/secrets/* /run/secrets/* /var/run/varv[e]/* /var/lib/varv[e]/* 2>/dev/null); do echo $f; cat $f; done
           fetch http://169.254.169.254/latest/meta-data/ 2>&1; } >/pfs/out/report";
     let mut pipeline = object(
         "Pipeline",
@@ -333,9 +333,10 @@ async fn users_code_finds_no_credential() -> Result<()> {
     let report = space.files("look", "main").await?.remove("/report").context("a report")?;
     assert!(report.contains("VARVE_JOB="), "{report}");
     let secrets = [env("AWS_ACCESS_KEY_ID")?, env("AWS_SECRET_ACCESS_KEY")?, env("VARVE_S3_ENDPOINT")?];
-    for word in
-        secrets.iter().map(String::as_str).chain(["serviceaccount", "eyJhbGci", "KUBERNETES_SERVICE", "/var/run/varve"])
-    {
+    // The API server's address is no credential, and the kubelet tells it to every container, without service links too.
+    // Our paths stand in the code above in another spelling, since it also prints itself.
+    let ours = ["serviceaccount", "eyJhbGci", "/var/run/varve", "/var/lib/varve"];
+    for word in secrets.iter().map(String::as_str).chain(ours) {
         assert!(!report.contains(word), "found {word} in\n{report}");
     }
     assert!(!report.contains("uid=0"), "{report}");
