@@ -29,7 +29,9 @@ fn serve(answers: &'static [(&'static str, &'static str)]) -> SocketAddr {
                 .iter()
                 .find(|(known, _)| *known == path)
                 .map_or("404 Not Found\r\ncontent-length: 0\r\n\r\n", |(_, answer)| answer);
-            let _ = stream.write_all(format!("HTTP/1.1 {answer}").as_bytes());
+            // One answer a connection, and said so: a client that kept it would be reset on its next request.
+            let (status, rest) = answer.split_once("\r\n").unwrap();
+            let _ = stream.write_all(format!("HTTP/1.1 {status}\r\nconnection: close\r\n{rest}").as_bytes());
         }
     });
     address

@@ -199,7 +199,8 @@ fn a_command_over_its_time_is_asked_to_end_and_then_killed() {
     let polite =
         Run { timeout_seconds: Some(1), ..shell("trap 'echo asked; exit 0' TERM; while :; do sleep 0.01; done") };
     let (printed, ended) = shim.run_this(polite);
-    assert!(printed.ends_with("asked\n"), "{printed}"); // after the shell's own word on its ended child
+    // The shell may tell of its ended `sleep` too, before or after.
+    assert!(printed.lines().any(|line| line == "asked"), "{printed}");
     assert_eq!(ended.outcome, Outcome::TimedOut);
     let deaf = Run { timeout_seconds: Some(1), ..shell("trap '' TERM; while :; do sleep 0.01; done") };
     assert_eq!(shim.run_this(deaf).1.outcome, Outcome::TimedOut);
@@ -254,7 +255,8 @@ fn a_stop_of_the_pod_stops_the_command_and_waits_for_the_keeper_s_word() {
     assert_eq!(shim.printed(), "ready\n");
     rustix::process::kill_process(shim.pid(), rustix::process::Signal::TERM).unwrap();
     let (printed, ended) = shim.until_ended();
-    assert!(printed.ends_with("stopping\n"), "{printed}");
+    // The whole group is stopped, so the shell may also tell of its `sleep`, before or after.
+    assert!(printed.lines().any(|line| line == "stopping"), "{printed}");
     assert_eq!(ended.outcome, Outcome::Stopped);
     assert_eq!(shim.run("echo not run").1.outcome, Outcome::Stopped);
     assert_eq!(shim.bye(75), Some(75));
