@@ -110,6 +110,8 @@ impl Space {
         let mut child = Command::new(env("VARVE_KUBECTL")?)
             .args(["-n", &self.name])
             .args(args)
+            // What kubectl knows of a server it keeps by address for hours: an earlier cluster had the same one.
+            .env("KUBECACHEDIR", std::env::temp_dir().join(format!("varve-e2e-kubectl-{}", std::process::id())))
             .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::piped())
             .stderr(std::process::Stdio::piped())
