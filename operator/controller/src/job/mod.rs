@@ -124,6 +124,7 @@ async fn reconcile(job: Arc<Job>, cx: Arc<Cx>, state: Arc<State>) -> Result<Acti
         Ok(Done::Wait(Some(wait))) => Ok(Action::requeue(wait)),
         Ok(Done::Wait(None)) => Ok(Action::await_change()),
         Err(error) => {
+            look.working.was_looked_for = false; // its commit may be on the branch for all we know
             if matches!(error, Error::HeadMoved { .. }) {
                 look.working.planned = None; // what it was planned against is no longer the head
             }

@@ -20,6 +20,7 @@ use varve_format::{BranchName, DatumKey, DatumRow, Hash, Location, MapKind, reco
 use varve_store::{Commit, NodeRef, Store};
 
 use super::{
+    batch::output_uid,
     convert,
     inputs::{At, Input, Target, at_head, inputs, read_record},
 };
@@ -104,6 +105,11 @@ pub(crate) async fn plan(job: &Job, cx: &Cx, target: &Target) -> Result<Planned,
     let spec_digest = digest(cx, &namespace, snapshot).await?;
     let inputs = inputs(job, cx, target, &tree).await?;
     let base = at_head(cx, target, &target.branch).await?;
+    if base.as_ref().is_some_and(|base| output_uid(job).is_ok_and(|uid| base.head.commit == uid)) {
+        // It was published a moment ago: nothing may be planned on top of a Job's own commit.
+        let (repo, branch) = (target.repo.name_any(), target.branch.to_string());
+        return Err(Error::HeadMoved { repo, branch }.into());
+    }
     let limit = NonZeroU64::new(snapshot.spec.datum.limit).unwrap_or(NonZeroU64::MAX);
     let planner = Planner { store: &target.store, tree: &tree, spec_digest, inputs: &inputs, limit };
     let incremental = match &base {

@@ -61,6 +61,10 @@ impl End<'_> {
         let _output_turn = cx.heads.turn(target.repo_uid, &target.branch).await;
         let _memo_turn = cx.heads.turn(target.repo_uid, &BranchName::MEMO).await;
         let head = cx.heads.open(cx, &target.repo, store, &target.branch).await?;
+        let uid = output_uid(job)?;
+        if let Some(head) = head.clone().filter(|head| head.commit == uid) {
+            return Ok(At::read(store, head).await?); // an earlier try has landed, and its answer was lost
+        }
         if head.as_ref() != planned.base.as_ref().map(|base| &base.head) {
             return Err(self.moved_on().into());
         }
