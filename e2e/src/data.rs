@@ -1,14 +1,15 @@
 //! What lies in a Repo, read straight from the bucket by its record, as any client would.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use futures::TryStreamExt as _;
 use varve_api::meta::FrameRef;
-use varve_api::{Commit, Repo};
+use varve_api::{Commit, Job, Repo};
 use varve_format::RecordAt;
 use varve_store::backend::{self, Schemes};
-use varve_store::{Entry, Store};
+use varve_store::{ContentRef, Entry, Store};
 
 use crate::{Space, store};
 
@@ -41,10 +42,31 @@ impl Space {
         self.files_at(&record).await
     }
 
+    /// Writes the files of a Commit below a folder.
+    pub async fn checkout(&self, commit: &Commit, folder: &Path) -> Result<()> {
+        let record = commit.status.as_ref().and_then(|status| status.record.as_ref()).context("the Commit's record")?;
+        let store = self.store().await?;
+        let commit = store.read_commit(&record_at(record)?).await?;
+        store.checkout(&Entry::Directory(commit.tree()), folder).await.context("check the files out")
+    }
+
+    /// What the code of a Job's datums printed, one text for each time that it ran.
+    pub async fn printed(&self, job: &Job) -> Result<Vec<String>> {
+        let uid = job.metadata.uid.as_deref().context("the Job's uid")?.parse()?;
+        let store = self.store().await?;
+        let keys = store.list_results(uid).await?;
+        let results: Vec<_> = store.read_results(uid, keys).try_collect().await?;
+        let mut printed = Vec::new();
+        for datum in results.iter().flat_map(|(_, results)| &results.datums) {
+            let log = ContentRef::try_from(datum.log.as_ref().context("a datum's log")?)?;
+            printed.push(String::from_utf8_lossy(&store.read_all(&log, MAX_FILE).await?).into_owned());
+        }
+        Ok(printed)
+    }
+
     async fn files_at(&self, record: &FrameRef) -> Result<Files> {
         let store = self.store().await?;
-        let at = RecordAt { pack: record.pack.parse()?, offset: record.offset, length: record.length };
-        let commit = store.read_commit(&at).await?;
+        let commit = store.read_commit(&record_at(record)?).await?;
         let mut files = Files::new();
         let mut entries = store.walk(&commit.tree());
         while let Some((path, entry)) = entries.try_next().await? {
@@ -58,4 +80,9 @@ impl Space {
         }
         Ok(files)
     }
+}
+
+/// Where a Commit's record lies.
+pub fn record_at(record: &FrameRef) -> Result<RecordAt> {
+    Ok(RecordAt { pack: record.pack.parse()?, offset: record.offset, length: record.length })
 }

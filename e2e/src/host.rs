@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
+use bytes::Bytes;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -22,8 +23,47 @@ pub struct Host {
 
 #[derive(Default)]
 struct Shared {
-    files: Mutex<HashMap<String, Vec<u8>>>,
+    files: Mutex<HashMap<String, Content>>,
     calls: Mutex<Vec<Call>>,
+}
+
+#[derive(Clone)]
+enum Content {
+    Bytes(Bytes),
+    Noise(Noise),
+}
+
+/// Bytes that no compression makes smaller and no chunk of which comes twice, made while they are sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Noise {
+    /// In bytes.
+    pub size: u64,
+    /// Another one gives other bytes.
+    pub seed: u64,
+}
+
+impl Noise {
+    /// The bytes in pieces, none larger than 1 MiB.
+    pub fn pieces(self) -> impl Iterator<Item = Vec<u8>> {
+        let mut output = blake3::Hasher::new().update(&self.seed.to_le_bytes()).finalize_xof();
+        let mut left = self.size;
+        std::iter::from_fn(move || {
+            let length = left.min(1 << 20);
+            left -= length;
+            let mut piece = vec![0; usize::try_from(length).ok()?];
+            output.fill(&mut piece);
+            (length > 0).then_some(piece)
+        })
+    }
+
+    /// The BLAKE3 of the bytes: their content id in the store.
+    pub fn id(self) -> blake3::Hash {
+        let mut hasher = blake3::Hasher::new();
+        for piece in self.pieces() {
+            hasher.update(&piece);
+        }
+        hasher.finalize()
+    }
 }
 
 /// A request for `/count/…`.
@@ -61,7 +101,13 @@ impl Host {
 
     /// Serves this file at `/files/<name>`; gives its URL.
     pub fn serve(&self, name: &str, content: impl Into<Vec<u8>>) -> String {
-        lock(&self.shared.files).insert(name.to_owned(), content.into());
+        lock(&self.shared.files).insert(name.to_owned(), Content::Bytes(content.into().into()));
+        self.file(name)
+    }
+
+    /// Serves noise at `/files/<name>`; gives its URL.
+    pub fn serve_noise(&self, name: &str, noise: Noise) -> String {
+        lock(&self.shared.files).insert(name.to_owned(), Content::Noise(noise));
         self.file(name)
     }
 
@@ -117,21 +163,33 @@ async fn try_answer(stream: TcpStream, shared: Arc<Shared>) -> Result<()> {
         }
     }
     let path = request.split_whitespace().nth(1).unwrap_or("/");
+    let text = |text: &'static str| Content::Bytes(Bytes::from_static(text.as_bytes()));
     let (status, body) = match path.strip_prefix('/').and_then(|path| path.split_once('/')) {
         Some(("count", what)) => {
             lock(&shared.calls).push(Call { what: what.to_owned(), at: Instant::now() });
-            ("200 OK", b"ok\n".to_vec())
+            ("200 OK", text("ok\n"))
         }
         Some(("files", name)) => match lock(&shared.files).get(name) {
             Some(content) => ("200 OK", content.clone()),
-            None => ("404 Not Found", b"no such file\n".to_vec()),
+            None => ("404 Not Found", text("no such file\n")),
         },
-        _ => ("404 Not Found", b"no such page\n".to_vec()),
+        _ => ("404 Not Found", text("no such page\n")),
     };
-    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    let length = match &body {
+        Content::Bytes(bytes) => bytes.len() as u64,
+        Content::Noise(noise) => noise.size,
+    };
+    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
     stream.write_all(head.as_bytes()).await?;
     if !request.starts_with("HEAD") {
-        stream.write_all(&body).await?;
+        match body {
+            Content::Bytes(bytes) => stream.write_all(&bytes).await?,
+            Content::Noise(noise) => {
+                for piece in noise.pieces() {
+                    stream.write_all(&piece).await?;
+                }
+            }
+        }
     }
     stream.shutdown().await?;
     Ok(())

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -17,6 +17,8 @@ use serde_json::{Value, json};
 
 pub mod data;
 pub mod host;
+pub mod outcome;
+pub mod reader;
 pub mod store;
 pub mod wait;
 
@@ -34,17 +36,27 @@ pub struct Space {
     /// Its name.
     pub name: String,
     client: Client,
+    is_lasting: bool,
 }
 
 impl Space {
     /// A fresh namespace, under the Pod Security Standard `restricted`.
     pub async fn new(purpose: &str) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        ensure!(env("VARVE_E2E")? == "1", "VARVE_E2E must be 1: run these tests by `cargo xtask e2e`");
-        let client = Client::try_default().await.context("connect to the cluster in KUBECONFIG")?;
         let second = jiff::Timestamp::now().as_second() % 1_000_000;
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("e2e-{purpose}-{second}-{}-{count}", std::process::id() % 10_000);
+        Self::create(name, false).await
+    }
+
+    /// A namespace of this name, which stays until its cluster ends.
+    pub async fn lasting(name: &str) -> Result<Self> {
+        Self::create(name.to_owned(), true).await
+    }
+
+    async fn create(name: String, is_lasting: bool) -> Result<Self> {
+        ensure!(env("VARVE_E2E")? == "1", "VARVE_E2E must be 1: run these tests by `cargo xtask e2e`");
+        let client = Client::try_default().await.context("connect to the cluster in KUBECONFIG")?;
         let labels = BTreeMap::from([("pod-security.kubernetes.io/enforce".into(), "restricted".into())]);
         let namespace = Namespace {
             metadata: ObjectMeta { name: Some(name.clone()), labels: Some(labels), ..ObjectMeta::default() },
@@ -54,7 +66,7 @@ impl Space {
             .create(&PostParams::default(), &namespace)
             .await
             .with_context(|| format!("create namespace {name}"))?;
-        Ok(Self { name, client })
+        Ok(Self { name, client, is_lasting })
     }
 
     /// The client that the tests use.
@@ -107,14 +119,11 @@ impl Space {
     /// Runs kubectl in this namespace with a manifest on its standard input; gives what it printed.
     pub fn kubectl_with(&self, args: &[&str], input: &str) -> Result<String> {
         use std::io::Write as _;
-        let mut child = Command::new(env("VARVE_KUBECTL")?)
-            .args(["-n", &self.name])
-            .args(args)
-            // What kubectl knows of a server it keeps by address for hours: an earlier cluster had the same one.
-            .env("KUBECACHEDIR", std::env::temp_dir().join(format!("varve-e2e-kubectl-{}", std::process::id())))
-            .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::piped())
+        let mut child = self
+            .kubectl_command(args)?
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .context("start kubectl")?;
         child.stdin.take().context("kubectl's input")?.write_all(input.as_bytes())?;
@@ -124,6 +133,27 @@ impl Space {
             bail!("kubectl {}: {}{printed}{}", args.join(" "), output.status, String::from_utf8_lossy(&output.stderr));
         }
         Ok(printed)
+    }
+
+    /// Starts kubectl in this namespace, for a command that does not end by itself.
+    pub fn kubectl_in_background(&self, args: &[&str]) -> Result<Watch> {
+        let printed = tempfile::NamedTempFile::new()?;
+        let child = self
+            .kubectl_command(args)?
+            .stdin(Stdio::null())
+            .stdout(printed.reopen()?)
+            .spawn()
+            .context("start kubectl")?;
+        Ok(Watch { child, printed })
+    }
+
+    fn kubectl_command(&self, args: &[&str]) -> Result<Command> {
+        let mut command = Command::new(env("VARVE_KUBECTL")?);
+        command.args(["-n", &self.name]).args(args);
+        // What kubectl knows of a server it keeps by address for hours: an earlier cluster had the same one.
+        let cache = std::env::temp_dir().join(format!("varve-e2e-kubectl-{}", std::process::id()));
+        command.env("KUBECACHEDIR", cache);
+        Ok(command)
     }
 
     /// A Secret of strings, with labels.
@@ -163,8 +193,32 @@ impl Space {
     }
 }
 
+/// A kubectl that runs until it is stopped.
+pub struct Watch {
+    child: Child,
+    printed: tempfile::NamedTempFile,
+}
+
+impl Watch {
+    /// Ends it; gives what it printed.
+    pub fn stop(self) -> Result<String> {
+        std::fs::read_to_string(self.printed.path()).context("read what kubectl printed")
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 impl Drop for Space {
     fn drop(&mut self) {
+        if self.is_lasting {
+            return;
+        }
         if std::thread::panicking() {
             eprintln!("namespace {} stays to be looked at\n{}", self.name, self.describe());
         } else if let Err(error) = self.kubectl(&["delete", "namespace", &self.name, "--wait=false"]) {

@@ -6,11 +6,11 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
-use varve_api::job::DatumCounts;
-use varve_api::{Commit, Job, Pipeline};
+use varve_api::{Commit, Pipeline};
 use varve_e2e::host::Host;
-use varve_e2e::wait::{PODS, SOON, until};
-use varve_e2e::{Space, busybox, env, object};
+use varve_e2e::outcome::{counts, datums, tree};
+use varve_e2e::wait::{PODS, until};
+use varve_e2e::{Space, busybox, env, object, reader};
 
 fn put(path: &str, text: &str) -> Value {
     json!({ "put": { "path": path, "text": text } })
@@ -36,80 +36,12 @@ fn copier(name: &str, from: &str, image: &str, host: &Host) -> Value {
     )
 }
 
-/// Commits, and waits until the Commit is there.
-async fn commit(space: &Space, name: &str, spec: Value) -> Result<Commit> {
-    space.apply(&object("Commit", name, spec)).await?;
-    space.ready(name, SOON).await
-}
-
 async fn change(space: &Space, name: &str, changes: &[Value]) -> Result<Commit> {
-    commit(space, name, json!({ "repo": "images", "changes": changes })).await
-}
-
-/// Waits until `pipeline` has made of `input` a Job that has ended well; gives the Job and its output Commit.
-async fn outcome(space: &Space, pipeline: &str, input: &Commit) -> Result<(Job, Commit)> {
-    let uid = input.status.as_ref().and_then(|s| s.uid.clone()).context("the input's uid")?;
-    let mut name = None;
-    let found = until("a Job over the Commit", PODS, async || {
-        let of_pipeline = kube::api::ListParams::default().fields(&format!("spec.pipeline={pipeline}"));
-        let jobs = space.api::<Job>().list(&of_pipeline).await?;
-        let of_input = jobs.items.into_iter().find(|job| job.spec.inputs.iter().any(|i| i.commit == uid));
-        name = of_input.map(|job| job.name_any());
-        Ok(name.is_some())
-    });
-    found.await.with_context(|| space.describe())?;
-    let name = name.context("a Job")?;
-    let job = space.ready::<Job>(&name, PODS).await?;
-    let output = space.ready::<Commit>(&name, SOON).await?;
-    Ok((job, output))
-}
-
-fn datums(job: &Job) -> DatumCounts {
-    job.status.as_ref().and_then(|s| s.datums).unwrap_or_default()
-}
-
-fn counts(total: u64, skipped: u64, processed: u64) -> DatumCounts {
-    DatumCounts { total, skipped, processed, failed: 0 }
-}
-
-fn tree(commit: &Commit) -> Option<String> {
-    commit.status.as_ref().and_then(|s| s.tree.clone())
+    space.commit(name, json!({ "repo": "images", "changes": changes })).await
 }
 
 fn counted(pairs: &[(&str, usize)]) -> BTreeMap<String, usize> {
     pairs.iter().map(|(what, times)| ((*what).to_owned(), *times)).collect()
-}
-
-/// What `docs/format/varve_ids.py`, which knows the format's documents and none of our code, makes of files.
-fn independent_id(files: &BTreeMap<String, String>) -> Result<String> {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let scratch = std::env::temp_dir().join(format!("varve-e2e-tree-{}", std::process::id()));
-    let packages = std::env::temp_dir().join("varve-e2e-python");
-    if !packages.join("blake3").exists() {
-        let requirements = root.join("docs/format/requirements.txt");
-        let installed = Command::new("python3")
-            .args(["-m", "pip", "install", "-q", "--target"])
-            .arg(&packages)
-            .arg("-r")
-            .arg(requirements)
-            .status()?;
-        ensure!(installed.success(), "install the reader's Python packages");
-    }
-    for (path, text) in files {
-        let file = scratch.join(path.trim_start_matches('/'));
-        std::fs::create_dir_all(file.parent().context("a folder")?)?;
-        std::fs::write(&file, text)?;
-    }
-    let output = Command::new("python3")
-        .env("PYTHONPATH", &packages)
-        .arg(root.join("docs/format/varve_ids.py"))
-        .arg("tree")
-        .arg(&scratch)
-        .output()?;
-    std::fs::remove_dir_all(&scratch)?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let printed: Value = serde_json::from_slice(&output.stdout)?;
-    Ok(printed["id"].as_str().context("an id")?.to_owned())
 }
 
 #[tokio::test]
@@ -121,13 +53,13 @@ async fn only_what_changed_is_computed_and_the_result_is_that_of_a_run_from_scra
     space.apply(&copier("edges", "images", &busybox("1")?, &host)).await?;
 
     let first = change(&space, "first", &[put("/a", "a\n"), put("/b", "b\n"), put("/c", "c\n")]).await?;
-    let (job, first_output) = outcome(&space, "edges", &first).await?;
+    let (job, first_output) = space.outcome("edges", &first).await?;
     assert_eq!(datums(&job), counts(3, 0, 3));
     assert_eq!(host.counts(), counted(&[("edges/a", 1), ("edges/b", 1), ("edges/c", 1)]));
 
     host.forget();
     let second = change(&space, "one-more", &[put("/d", "d\n")]).await?;
-    let (job, output) = outcome(&space, "edges", &second).await?;
+    let (job, output) = space.outcome("edges", &second).await?;
     assert_eq!(datums(&job), counts(4, 3, 1));
     assert_eq!(host.counts(), counted(&[("edges/d", 1)]));
     let status = output.status.context("a status")?;
@@ -135,17 +67,19 @@ async fn only_what_changed_is_computed_and_the_result_is_that_of_a_run_from_scra
 
     host.forget();
     let third = change(&space, "one-other-one-less", &[put("/b", "B\n"), delete("/c")]).await?;
-    let (job, third_output) = outcome(&space, "edges", &third).await?;
+    let (job, third_output) = space.outcome("edges", &third).await?;
     assert_eq!(datums(&job), counts(3, 2, 1));
     assert_eq!(host.counts(), counted(&[("edges/b", 1)]));
     let files = space.files("edges", "main").await?;
     let wanted = [("/a", "edges of\na\n"), ("/b", "edges of\nB\n"), ("/d", "edges of\nd\n")];
     assert_eq!(files, wanted.iter().map(|(p, t)| ((*p).into(), (*t).into())).collect());
-    assert_eq!(tree(&third_output), Some(independent_id(&files)?));
+    let folder = tempfile::tempdir()?;
+    space.checkout(&third_output, folder.path()).await?;
+    assert_eq!(tree(&third_output), Some(reader::tree_id(folder.path())?));
 
     host.forget();
-    let back = commit(&space, "back", json!({ "repo": "images", "revertTo": "first" })).await?;
-    let (job, output) = outcome(&space, "edges", &back).await?;
+    let back = space.commit("back", json!({ "repo": "images", "revertTo": "first" })).await?;
+    let (job, output) = space.outcome("edges", &back).await?;
     assert_eq!(datums(&job), counts(3, 3, 0));
     assert_eq!(host.counts(), counted(&[]));
     assert_eq!(tree(&output), tree(&first_output));
@@ -159,7 +93,7 @@ async fn only_what_changed_is_computed_and_the_result_is_that_of_a_run_from_scra
     other.apply(&object("Repo", "images", json!({}))).await?;
     other.apply(&copier("edges", "images", &busybox("1")?, &host)).await?;
     let all = change(&other, "all", &[put("/d", "d\n"), put("/b", "B\n"), put("/a", "a\n")]).await?;
-    let (_, output) = outcome(&other, "edges", &all).await?;
+    let (_, output) = other.outcome("edges", &all).await?;
     assert_eq!(tree(&output), tree(&third_output));
     Ok(())
 }
@@ -182,13 +116,13 @@ async fn an_image_is_known_by_its_content_and_not_by_its_tag() -> Result<()> {
     space.apply(&object("Repo", "images", json!({}))).await?;
     space.apply(&copier("edges", "images", &format!("{repository}:one"), &host)).await?;
     let first = change(&space, "first", &[put("/a", "a\n"), put("/b", "b\n")]).await?;
-    outcome(&space, "edges", &first).await?;
+    space.outcome("edges", &first).await?;
     host.forget();
 
     // The same content under another tag runs nothing.
     space.apply(&copier("edges", "images", &format!("{repository}:same"), &host)).await?;
     let second = change(&space, "second", &[put("/c", "c\n")]).await?;
-    let (job, _) = outcome(&space, "edges", &second).await?;
+    let (job, _) = space.outcome("edges", &second).await?;
     assert_eq!(datums(&job), counts(3, 2, 1));
     assert_eq!(host.counts(), counted(&[("edges/c", 1)]));
     host.forget();
@@ -196,7 +130,7 @@ async fn an_image_is_known_by_its_content_and_not_by_its_tag() -> Result<()> {
     // Other content under the same tag is not taken up by itself …
     tag(&busybox("2")?, &format!("{repository}:same"))?;
     let third = change(&space, "third", &[put("/d", "d\n")]).await?;
-    let (job, _) = outcome(&space, "edges", &third).await?;
+    let (job, _) = space.outcome("edges", &third).await?;
     assert_eq!(datums(&job), counts(4, 3, 1));
     host.forget();
 
@@ -280,10 +214,11 @@ async fn kubectl_waits_scales_and_describes() -> Result<()> {
     space.with_store().await?;
     space.apply(&object("Repo", "images", json!({}))).await?;
     space.apply(&copier("edges", "images", &busybox("1")?, &host)).await?;
+    let watch = space.kubectl_in_background(&["get", "vjob", "-w"])?;
     space.apply(&object("Commit", "first", json!({ "repo": "images", "changes": [put("/a", "a\n")] }))).await?;
     space.kubectl(&["wait", "--for=condition=Ready", "--timeout=60s", "vcommit/first"])?;
     let first: Commit = space.api().get("first").await?;
-    let (job, _) = outcome(&space, "edges", &first).await?;
+    let (job, _) = space.outcome("edges", &first).await?;
     let name = job.metadata.name.clone().unwrap_or_default();
     space.kubectl(&["wait", "--for=condition=Succeeded", "--timeout=60s", &format!("vjob/{name}")])?;
     space.kubectl(&["wait", "--for=condition=Ready", "--timeout=60s", "vpipe/edges"])?;
@@ -295,10 +230,15 @@ async fn kubectl_waits_scales_and_describes() -> Result<()> {
         [name.as_str(), "edges", "True", "Succeeded", "1", "0"],
         "{row}"
     );
+    let watched = watch.stop()?;
+    assert!(watched.starts_with("NAME"), "{watched}");
+    for state in ["Running", "Succeeded"] {
+        assert!(watched.lines().any(|line| line.starts_with(&name) && line.contains(state)), "{state}: {watched}");
+    }
     // Nothing of one Job's output is owed to a scale: the same datums, no run.
     host.forget();
     let again = change(&space, "again", &[put("/b", "b\n")]).await?;
-    let (job, _) = outcome(&space, "edges", &again).await?;
+    let (job, _) = space.outcome("edges", &again).await?;
     assert_eq!(datums(&job), counts(2, 1, 1));
     let provenance = job.status.and_then(|s| s.provenance).context("a provenance")?;
     assert!(provenance.image_digest.is_some_and(|d| d.starts_with("sha256:")));
@@ -329,7 +269,7 @@ async fn users_code_finds_no_credential() -> Result<()> {
     pipeline["spec"]["datum"] = json!({ "tries": 1, "acceptExitCodes": [1] });
     space.apply(&pipeline).await?;
     let first: Commit = space.api().get("first").await?;
-    outcome(&space, "look", &first).await?;
+    space.outcome("look", &first).await?;
     let report = space.files("look", "main").await?.remove("/report").context("a report")?;
     assert!(report.contains("VARVE_JOB="), "{report}");
     let secrets = [env("AWS_ACCESS_KEY_ID")?, env("AWS_SECRET_ACCESS_KEY")?, env("VARVE_S3_ENDPOINT")?];

@@ -1,209 +1,41 @@
-//! `bench latency`: what the operator adds to a Job, seen from outside it.
-//!
-//! One file a Commit, one datum a Job, one Commit after the other. Times are of one clock, the machine's time since
-//! boot: ours when a watch tells us, the datum's when its code wrote it down last. Writes are counted by the API
-//! server's audit log, not by the operator.
+//! `bench …`: measures on the user's cluster, by `varve-e2e`.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use clap::Subcommand;
-use futures::{StreamExt, TryStreamExt};
-use k8s_openapi::api::batch::v1 as batch;
-use kube::api::WatchParams;
-use kube::{Api, Client, ResourceExt};
-use varve_api::{Commit, labels};
 
-use crate::cluster::{Access, Cluster};
-use crate::{apply, bucket, images, results, run};
+use crate::cluster::Cluster;
+use crate::{apply, images, run};
 
 #[derive(Subcommand)]
 pub(crate) enum What {
-    /// From a Commit to its Job's pods, and from the last datum to the output Commit.
+    /// From a Commit to its Job's pods, and from the last datum to the output Commit; and the operator's writes.
     Latency {
         /// Commits measured, after one that is not.
         #[arg(long, default_value_t = 20)]
         rounds: u32,
     },
+    /// What memory a large file takes on its way through a Pipeline, beside the limit. Writes five times its size.
+    Memory {
+        /// Size of the file in MiB.
+        #[arg(long, default_value_t = 2048)]
+        mib: u32,
+    },
 }
 
-const NAMESPACE: &str = "bench-latency";
-/// From a Commit to its output; a pod's start is most of it.
-const ROUND_LIMIT: Duration = Duration::from_mins(1);
-
 pub(crate) fn bench(what: &What) -> Result<()> {
-    let What::Latency { rounds } = *what;
+    let (command, option, number) = match *what {
+        What::Latency { rounds } => ("latency", "--rounds", rounds),
+        What::Memory { mib } => ("memory", "--mib", mib),
+    };
     let access = Cluster::of_the_user().up()?;
     let images = images::build_and_push(&access)?;
     apply::varve(&access, &images)?;
-    access.ask(&["delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=true", "--timeout=120s"])?;
-    apply::namespace(&access, NAMESPACE)?;
-    access.apply(&["-n", NAMESPACE], &manifests(access.registry()?))?;
-    access.show(&["-n", NAMESPACE, "wait", "--for=condition=Ready", "--timeout=60s", "vrepo/lines"])?;
-    let seen = run::step(&format!("{rounds} Commits, one after the other"), || {
-        bucket::runtime()?.block_on(measure(&access, rounds))
-    })?;
-    // Writes that come late belong to the last Job.
-    std::thread::sleep(Duration::from_secs(2));
-    report(&access, &seen)
-}
-
-fn manifests(registry: &str) -> String {
-    format!(
-        "apiVersion: varve.dev/v1alpha1
-kind: Repo
-metadata: {{name: lines}}
----
-apiVersion: varve.dev/v1alpha1
-kind: Pipeline
-metadata: {{name: ends}}
-spec:
-  inputs: [{{name: lines, glob: \"/*\"}}]
-  container:
-    image: {registry}/busybox:1
-    command: [sh, -c, \"cat /proc/uptime > /pfs/out/$(basename /pfs/lines/*)\"]
-"
-    )
-}
-
-/// One Commit's way, in seconds since the machine's boot.
-#[derive(Default)]
-struct Round {
-    commit_ready: Option<f64>,
-    batch_job: Option<f64>,
-    output_ready: Option<f64>,
-}
-
-/// Makes the Commits and watches what comes of each; the first is not kept.
-async fn measure(access: &Access, rounds: u32) -> Result<BTreeMap<String, Round>> {
-    let kubeconfig = kube::config::Kubeconfig::read_from(access.get("KUBECONFIG")?)?;
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &kube::config::KubeConfigOptions::default()).await?;
-    let client = Client::try_from(config)?;
-    let commits: Api<Commit> = Api::namespaced(client.clone(), NAMESPACE);
-    let jobs: Api<batch::Job> = Api::namespaced(client, NAMESPACE);
-    let mut kept = BTreeMap::new();
-    for number in 0..=rounds {
-        let name = format!("round-{number:03}");
-        let round = tokio::time::timeout(ROUND_LIMIT, one(&commits, &jobs, &name)).await;
-        let round = round.with_context(|| format!("{name}: no output within {} s", ROUND_LIMIT.as_secs()))??;
-        if number > 0 {
-            kept.insert(name, round);
-        }
-    }
-    Ok(kept)
-}
-
-async fn one(commits: &Api<Commit>, jobs: &Api<batch::Job>, name: &str) -> Result<Round> {
-    let (commit_list, job_list) = (
-        commits.list_metadata(&kube::api::ListParams::default()).await?,
-        jobs.list_metadata(&kube::api::ListParams::default()).await?,
-    );
-    let old: std::collections::BTreeSet<_> = job_list.iter().filter_map(ResourceExt::uid).collect();
-    let since = |version: &Option<String>| version.clone().context("a list has no version");
-    let mut commit_events =
-        commits.watch(&WatchParams::default(), &since(&commit_list.metadata.resource_version)?).await?.boxed();
-    let mut job_events =
-        jobs.watch(&WatchParams::default(), &since(&job_list.metadata.resource_version)?).await?.boxed();
-    let commit = Commit::new(
-        name,
-        serde_json::from_value(serde_json::json!({
-            "repo": "lines", "changes": [{ "put": { "path": format!("/{name}"), "text": format!("{name}\n") } }],
-        }))?,
-    );
-    commits.create(&kube::api::PostParams::default(), &commit).await?;
-    let mut round = Round::default();
-    while round.output_ready.is_none() {
-        tokio::select! {
-            event = commit_events.try_next() => {
-                let Some(kube::api::WatchEvent::Modified(seen) | kube::api::WatchEvent::Added(seen)) = event? else { continue };
-                if !is_ready(&seen) {
-                    continue;
-                }
-                if seen.name_any() == name {
-                    round.commit_ready.get_or_insert(uptime()?);
-                } else if seen.spec.repo == "ends" && round.commit_ready.is_some() {
-                    round.output_ready.get_or_insert(uptime()?);
-                }
-            }
-            event = job_events.try_next() => {
-                let Some(kube::api::WatchEvent::Added(seen)) = event? else { continue };
-                let is_new = seen.uid().is_some_and(|uid| !old.contains(&uid));
-                if is_new && seen.labels().contains_key(labels::PIPELINE) {
-                    round.batch_job.get_or_insert(uptime()?);
-                }
-            }
-        }
-    }
-    Ok(round)
-}
-
-fn is_ready(commit: &Commit) -> bool {
-    let conditions = commit.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
-}
-
-/// Seconds since the machine's boot, to a hundredth: the same clock in every container.
-fn uptime() -> Result<f64> {
-    parse_uptime(&std::fs::read_to_string("/proc/uptime")?)
-}
-
-fn parse_uptime(text: &str) -> Result<f64> {
-    text.split(' ').next().and_then(|first| first.parse().ok()).context("read /proc/uptime")
-}
-
-fn report(access: &Access, seen: &BTreeMap<String, Round>) -> Result<()> {
-    let folder = run::root().join("out/bench");
-    results::write(access, NAMESPACE, &["ends"], &folder)?;
-    let (mut started, mut published) = (Vec::new(), Vec::new());
-    for (name, round) in seen {
-        let ended = parse_uptime(&std::fs::read_to_string(folder.join("ends").join(name))?)?;
-        let (Some(ready), Some(job), Some(output)) = (round.commit_ready, round.batch_job, round.output_ready) else {
-            bail!("{name}: not all of its events were seen");
-        };
-        started.push(job - ready);
-        published.push(output - ended);
-    }
-    line("Commit Ready → batch/v1 Job created", started)?;
-    line("last datum's code ended → output Commit Ready", published)?;
-    writes(access, seen.len())
-}
-
-fn line(what: &str, mut seconds: Vec<f64>) -> Result<()> {
-    seconds.sort_by(f64::total_cmp);
-    let at = |percent: usize| seconds.get((seconds.len() * percent / 100).min(seconds.len().saturating_sub(1)));
-    let (p50, p90, max) = (
-        at(50).context("nothing measured")?,
-        at(90).context("nothing measured")?,
-        at(100).context("nothing measured")?,
-    );
-    println!("{what}: p50 {:.0} ms, p90 {:.0} ms, max {:.0} ms", p50 * 1e3, p90 * 1e3, max * 1e3);
-    Ok(())
-}
-
-/// The operator's writes, by what was written, from the audit log. Events and Leases are not counted.
-fn writes(access: &Access, jobs: usize) -> Result<()> {
-    let log = std::fs::read_to_string(access.get("VARVE_AUDIT_LOG")?).context(
-        "read the API server's audit log (a cluster from before it was kept must be taken down and up again)",
-    )?;
-    let mut counts = BTreeMap::<String, usize>::new();
-    for event in log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()) {
-        let object = &event["objectRef"];
-        let resource = object["resource"].as_str().unwrap_or_default();
-        if object["namespace"] != NAMESPACE || ["events", "leases"].contains(&resource) {
-            continue;
-        }
-        let group = object["apiGroup"].as_str().unwrap_or("core");
-        let verb = event["verb"].as_str().unwrap_or_default();
-        let part = object["subresource"].as_str().map(|part| format!("/{part}")).unwrap_or_default();
-        *counts.entry(format!("{verb} {group} {resource}{part}")).or_default() += 1;
-    }
-    // The warm-up round is in the log too.
-    let jobs = jobs + 1;
-    let tenths = |count: usize| format!("{}.{}", count / jobs, count * 10 / jobs % 10);
-    println!("API writes of the operator per Job: {}", tenths(counts.values().sum()));
-    for (what, count) in counts {
-        println!("  {:>5}  {what}", tenths(count));
-    }
-    Ok(())
+    let namespace = format!("bench-{command}");
+    access.ask(&["delete", "namespace", &namespace, "--ignore-not-found", "--wait=true", "--timeout=120s"])?;
+    apply::namespace(&access, &namespace)?;
+    let measured = run::step(command, || {
+        let number = number.to_string();
+        run::run("measure", &mut images.tool(&access, &[command, &namespace, option, &number]))
+    });
+    access.ask(&["delete", "namespace", &namespace, "--wait=false"]).and(measured)
 }

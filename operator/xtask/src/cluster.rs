@@ -1,12 +1,15 @@
 //! The test cluster: `e2e/cluster/cluster.sh`, and what it says of itself.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
 
 use crate::{packages, run};
+
+/// Name of the Secret that Repos look for.
+const DEFAULT_STORE: &str = "varve-store";
 
 /// A test cluster by name; whether it is up is another matter.
 #[derive(Clone)]
@@ -33,6 +36,13 @@ impl Cluster {
     pub(crate) fn for_tests() -> Self {
         let settings = vec![("E2E_NAME", "test".into()), ("E2E_NET", "10.99".into())];
         Self { settings, name: "test".into() }
+    }
+
+    /// One whose bucket lies in this folder, and so outlives it.
+    pub(crate) fn with_buckets(folder: &Path) -> Self {
+        let buckets = folder.display().to_string();
+        let settings = vec![("E2E_NAME", "lives".into()), ("E2E_NET", "10.98".into()), ("E2E_BUCKETS", buckets)];
+        Self { settings, name: "lives".into() }
     }
 
     fn script(&self, arguments: &[&str]) -> Command {
@@ -98,7 +108,7 @@ impl Access {
 
     /// The manifest of a namespace's store Secret, for a prefix of the bucket.
     pub(crate) fn store_secret(&self, namespace: &str, prefix: &str) -> Result<String> {
-        let arguments = ["store-secret", namespace, varve_api::repo::DEFAULT_STORE, prefix];
+        let arguments = ["store-secret", namespace, DEFAULT_STORE, prefix];
         run::output("make the store's Secret", &mut self.cluster.script(&arguments))
     }
 

@@ -1,6 +1,5 @@
 //! `demo`: the example `docs/examples/edges` from nothing to pictures in a folder, on a cluster that stays up.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -8,13 +7,16 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::cluster::{Access, Cluster};
+use crate::images::{self, Images};
 use crate::kubectl::{condition, wait};
-use crate::{apply, bucket, example, images, results, run};
+use crate::{apply, bucket, example, run};
 
 /// The example's namespace.
 const NAMESPACE: &str = "edges";
 /// The last file of the list comes a day later than the others.
 const BUCKET: &str = "field";
+/// On everything that one Commit sets off.
+const RUN_LABEL: &str = "varve.dev/run";
 /// From a Commit to the end of all that it sets off.
 const RUN_LIMIT: Duration = Duration::from_mins(5);
 
@@ -34,7 +36,7 @@ fn run_demo(cluster: &Cluster) -> Result<()> {
     run::step("fifteen photographs into the bucket s3://field", || {
         apply::namespace(&access, NAMESPACE)?;
         access.apply(&["-n", NAMESPACE], &bucket::import_secret(&access, BUCKET)?)?;
-        fill_the_bucket(&access)
+        fill_the_bucket(&access, &images)
     })?;
     run::step("the example: a Repo and two Pipelines", || {
         apply_files(&access, &["repo.yaml", "pipelines.yaml"])?;
@@ -51,8 +53,13 @@ fn run_demo(cluster: &Cluster) -> Result<()> {
     provenance(&access)?;
 
     let folder = run::root().join("out/demo");
-    let written = results::write(&access, NAMESPACE, &["edges", "montage"], &folder)?;
-    println!("\n{written} pictures in out/demo; look at out/demo/montage/montage.png");
+    let folder = folder.to_str().context("the repository's path is not UTF-8")?;
+    println!("\nThe pictures go to out/demo:");
+    run::run(
+        "write the pictures",
+        &mut images.tool(&access, &["checkout", NAMESPACE, "edges", "montage", "--to", folder]),
+    )?;
+    println!("look at out/demo/montage/montage.png");
     println!("\nThe cluster stays up. To go on:\n");
     println!("    export KUBECONFIG={}", access.get("KUBECONFIG")?);
     println!("    alias kubectl={}", access.get("VARVE_KUBECTL")?);
@@ -61,15 +68,15 @@ fn run_demo(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-fn fill_the_bucket(access: &Access) -> Result<()> {
+fn fill_the_bucket(access: &Access, images: &Images) -> Result<()> {
     access.make_bucket(BUCKET)?;
     let photographs = example::photographs()?;
     let (last, first) = photographs.split_last().context("the list of photographs is empty")?;
-    let mut objects = BTreeMap::new();
+    let mut command = images.tool(access, &["upload", BUCKET]);
     for (day, (name, path)) in first.iter().map(|p| ("monday", p)).chain([("tuesday", last)]) {
-        objects.insert(format!("{day}/{name}"), fs::read(path).with_context(|| format!("read {}", path.display()))?);
+        command.arg(format!("{day}/{name}={}", path.display()));
     }
-    bucket::upload(access, BUCKET, objects)
+    run::run("upload the photographs", &mut command)
 }
 
 /// Applies files of the example, with this cluster's registry in them.
@@ -96,7 +103,7 @@ fn commit_and_wait(access: &Access, name: &str) -> Result<()> {
         })
     })?;
     println!("Commit {name} is Ready after {:.1} s", start.elapsed().as_secs_f64());
-    let label = format!("{}={run}", varve_api::labels::RUN);
+    let label = format!("{RUN_LABEL}={run}");
     wait(&format!("the montage of {name}"), RUN_LIMIT, || {
         let jobs = access.get_json(&["-n", NAMESPACE, "vjob", "-l", &label])?;
         let jobs = jobs["items"].as_array().map(Vec::as_slice).unwrap_or_default();

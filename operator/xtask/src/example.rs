@@ -167,8 +167,15 @@ fn install_python_packages(context: &Path, python: &str) -> Result<()> {
     run::output("install Python packages", &mut command).map(drop)
 }
 
-/// The photographs as (file name, path), downloaded if they are not in the cache.
+/// The photographs as (file name, path).
 pub(crate) fn photographs() -> Result<Vec<(String, PathBuf)>> {
+    let photographs = photographs_folder()?;
+    let names = fs::read_to_string(folder().join("photographs.txt")).context("read the list of photographs")?;
+    Ok(names.lines().map(|name| (name.to_owned(), photographs.join(name))).collect())
+}
+
+/// The folder with the photographs, downloaded if it is not in the cache.
+pub(crate) fn photographs_folder() -> Result<PathBuf> {
     let cached = run::cache().join("photographs").join(PHOTOGRAPHS.replace("==", "-"));
     if !cached.exists() {
         packages::for_the_images()?;
@@ -184,6 +191,5 @@ pub(crate) fn photographs() -> Result<Vec<(String, PathBuf)>> {
         run::output("unpack the photographs", command.arg(package).arg(scratch.path().join("package")))?;
         fs::rename(scratch.path().join("package/skimage/data"), &cached)?;
     }
-    let names = fs::read_to_string(folder().join("photographs.txt")).context("read the list of photographs")?;
-    Ok(names.lines().map(|name| (name.to_owned(), cached.join(name))).collect())
+    Ok(cached)
 }

@@ -1,6 +1,7 @@
 //! Varve's image: both programs, static, in an image from scratch; and the example's images beside it.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 
@@ -11,8 +12,9 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// Ours alone, see the workspace's Cargo.toml: optimised, but not for minutes.
 const PROFILE: &str = "image";
 
-/// What was pushed, each by digest.
+/// What was pushed, each by digest, and the program beside them.
 pub(crate) struct Images {
+    tool: PathBuf,
     pub(crate) varve: String,
     pub(crate) edges: String,
     pub(crate) montage: String,
@@ -22,6 +24,13 @@ impl Images {
     /// Variables for the tests.
     pub(crate) fn environment(&self) -> [(&'static str, &str); 3] {
         [("VARVE_IMAGE", &self.varve), ("VARVE_EDGES_IMAGE", &self.edges), ("VARVE_MONTAGE_IMAGE", &self.montage)]
+    }
+
+    /// `varve-e2e …` on this cluster.
+    pub(crate) fn tool(&self, access: &Access, arguments: &[&str]) -> Command {
+        let mut command = run::command(&self.tool, arguments);
+        command.envs(&access.environment);
+        command
     }
 }
 
@@ -45,6 +54,7 @@ pub(crate) fn build_and_push(access: &Access) -> Result<Images> {
     let (programs, example) = (programs?, example.context("build the example's images")?);
     run::step("push the images", || {
         Ok(Images {
+            tool: programs.join("varve-e2e"),
             varve: access.push(&archive(access, &programs)?, "varve:dev")?,
             edges: access.push(&example.edges, "edges:1")?,
             montage: access.push(&example.montage, "montage:1")?,
@@ -52,11 +62,13 @@ pub(crate) fn build_and_push(access: &Access) -> Result<Images> {
     })
 }
 
-/// Builds `varve` and `varve-shim` with nothing linked at run time; gives back their folder.
+/// Builds `varve` and `varve-shim` with nothing linked at run time, and `varve-e2e` beside them, which takes the same
+/// dependencies; gives back their folder.
 fn static_programs() -> Result<PathBuf> {
     let flags = format!(r#"target.{TARGET}.rustflags=["-C","target-feature=+crt-static"]"#);
     let arguments = ["build", "--config", &flags, "--profile", PROFILE, "--target", TARGET];
-    let programs = ["-p", "varve", "--bin", "varve", "-p", "varve-worker", "--bin", "varve-shim"];
+    let programs = ["--bin", "varve", "--bin", "varve-shim", "--bin", "varve-e2e"];
+    let programs = ["-p", "varve", "-p", "varve-worker", "-p", "varve-e2e"].into_iter().chain(programs);
     run::run("build Varve", &mut run::cargo(arguments.into_iter().chain(programs)))?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| run::root().join("target"), PathBuf::from);
     Ok(target.join(TARGET).join(PROFILE))

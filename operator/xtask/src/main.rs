@@ -14,7 +14,6 @@ mod generate;
 mod images;
 mod kubectl;
 mod packages;
-mod results;
 mod run;
 mod test;
 
