@@ -74,8 +74,9 @@ async fn only_what_changed_is_computed_and_the_result_is_that_of_a_run_from_scra
     let wanted = [("/a", "edges of\na\n"), ("/b", "edges of\nB\n"), ("/d", "edges of\nd\n")];
     assert_eq!(files, wanted.iter().map(|(p, t)| ((*p).into(), (*t).into())).collect());
     let folder = tempfile::tempdir()?;
-    space.checkout(&third_output, folder.path()).await?;
-    assert_eq!(tree(&third_output), Some(reader::tree_id(folder.path())?));
+    let files = folder.path().join("files");
+    space.checkout(&third_output, &files).await?;
+    assert_eq!(tree(&third_output), Some(reader::tree_id(&files)?));
 
     host.forget();
     let back = space.commit("back", json!({ "repo": "images", "revertTo": "first" })).await?;

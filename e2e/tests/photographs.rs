@@ -91,13 +91,14 @@ async fn the_detector_runs_on_just_what_changed() -> Result<()> {
     let (job, wednesday_montage) = space.outcome("montage", &wednesday_edges).await?;
     assert_eq!(datums(&job), counts(1, 0, 1));
     let folder = tempfile::tempdir()?;
-    space.checkout(&wednesday_edges, folder.path()).await?;
-    let written: BTreeSet<String> = std::fs::read_dir(folder.path())?
+    let files = folder.path().join("files");
+    space.checkout(&wednesday_edges, &files).await?;
+    let written: BTreeSet<String> = std::fs::read_dir(&files)?
         .map(|file| Ok(file?.file_name().to_string_lossy().into_owned()))
         .collect::<Result<_>>()?;
     let stems = urls.iter().filter_map(|(name, _)| name.split_once('.')).map(|(stem, _)| format!("{stem}.png"));
     assert_eq!(written, stems.filter(|name| name != "moon.png").collect());
-    assert_eq!(tree(&wednesday_edges), Some(reader::tree_id(folder.path())?));
+    assert_eq!(tree(&wednesday_edges), Some(reader::tree_id(&files)?));
 
     // From scratch, elsewhere, in another order.
     let scratch = example("scratch", &original).await?;

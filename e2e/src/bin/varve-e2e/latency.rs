@@ -4,7 +4,7 @@
 //! boot: ours when a watch tells us, the datum's when its code wrote it down last. Writes are counted by the API
 //! server's audit log, not by the operator.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -18,6 +18,12 @@ use varve_e2e::{busybox, env};
 
 use crate::checkout::checkout;
 
+/// What the operator writes for.
+const JOB: &str = "Job";
+const PROGRESS: &str = "Job's progress";
+const INPUT: &str = "Commit that sets a Job off";
+/// Begins the names of Commits.
+const ROUND: &str = "round-";
 /// From a Commit to its output; a pod's start is most of it.
 const ROUND_LIMIT: Duration = Duration::from_mins(1);
 /// Writes that come late belong to the last Job.
@@ -53,7 +59,7 @@ async fn measure(client: &Client, namespace: &str, rounds: u32) -> Result<BTreeM
     let jobs: Api<batch::Job> = Api::namespaced(client.clone(), namespace);
     let mut kept = BTreeMap::new();
     for number in 0..=rounds {
-        let name = format!("round-{number:03}");
+        let name = format!("{ROUND}{number:03}");
         let round = tokio::time::timeout(ROUND_LIMIT, one(&commits, &jobs, &name)).await;
         let round = round.with_context(|| format!("{name}: no output within {} s", ROUND_LIMIT.as_secs()))??;
         if number > 0 {
@@ -66,7 +72,7 @@ async fn measure(client: &Client, namespace: &str, rounds: u32) -> Result<BTreeM
 async fn one(commits: &Api<Commit>, jobs: &Api<batch::Job>, name: &str) -> Result<Round> {
     let (commit_list, job_list) =
         (commits.list_metadata(&ListParams::default()).await?, jobs.list_metadata(&ListParams::default()).await?);
-    let old: std::collections::BTreeSet<_> = job_list.iter().filter_map(ResourceExt::uid).collect();
+    let old: BTreeSet<_> = job_list.iter().filter_map(ResourceExt::uid).collect();
     let since = |version: &Option<String>| version.clone().context("a list has no version");
     let mut commit_events =
         commits.watch(&WatchParams::default(), &since(&commit_list.metadata.resource_version)?).await?.boxed();
@@ -148,29 +154,45 @@ fn line(what: &str, mut seconds: Vec<f64>) -> Result<()> {
     Ok(())
 }
 
-/// The operator's writes, by what was written, from the audit log. Events and Leases are not counted.
+/// The operator's writes, by what they were for, from the audit log. Events and Leases are not counted.
 fn writes(namespace: &str, jobs: usize) -> Result<()> {
     let log = std::fs::read_to_string(env("VARVE_AUDIT_LOG")?).context(
         "read the API server's audit log (a cluster from before it was kept must be taken down and up again)",
     )?;
-    let mut counts = BTreeMap::<String, usize>::new();
-    for event in log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()) {
+    let mut counts = BTreeMap::<(&str, String), usize>::new();
+    let mut ended = BTreeSet::new();
+    // From the end, so that the last word on each Job is known from those before it.
+    for event in log.lines().rev().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()) {
         let object = &event["objectRef"];
-        let resource = object["resource"].as_str().unwrap_or_default();
-        if object["namespace"] != namespace || ["events", "leases"].contains(&resource) {
+        let text = |key: &str| object[key].as_str().unwrap_or_default();
+        let (resource, name) = (text("resource"), text("name"));
+        if text("namespace") != namespace || ["events", "leases"].contains(&resource) {
             continue;
         }
+        let part = if text("subresource").is_empty() { "" } else { "/status" };
+        let purpose = match (resource, part) {
+            ("pipelines", "/status") => PROGRESS,
+            ("jobs", "/status") if !ended.insert(name.to_owned()) => PROGRESS,
+            ("repos", _) if name == "lines" => INPUT,
+            ("commits", _) if name.starts_with(ROUND) => INPUT,
+            _ => JOB,
+        };
         let group = object["apiGroup"].as_str().unwrap_or("core");
         let verb = event["verb"].as_str().unwrap_or_default();
-        let part = object["subresource"].as_str().map(|part| format!("/{part}")).unwrap_or_default();
-        *counts.entry(format!("{verb} {group} {resource}{part}")).or_default() += 1;
+        *counts.entry((purpose, format!("{verb} {group} {resource}{part}"))).or_default() += 1;
     }
     // The warm-up round is in the log too.
     let jobs = jobs + 1;
     let tenths = |count: usize| format!("{}.{}", count / jobs, count * 10 / jobs % 10);
-    println!("API writes of the operator per Job: {}", tenths(counts.values().sum()));
-    for (what, count) in counts {
-        println!("  {:>5}  {what}", tenths(count));
+    for purpose in [JOB, PROGRESS, INPUT] {
+        let of_purpose = || counts.iter().filter(|((of, _), _)| *of == purpose);
+        println!(
+            "API writes of the operator for each {purpose}: {}",
+            tenths(of_purpose().map(|(_, count)| count).sum())
+        );
+        for ((_, what), count) in of_purpose() {
+            println!("  {:>5}  {what}", tenths(*count));
+        }
     }
     Ok(())
 }
