@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use varve_api::{Commit, Pipeline};
 use varve_e2e::host::Host;
 use varve_e2e::outcome::{counts, datums, tree};
-use varve_e2e::wait::{PODS, until};
+use varve_e2e::wait::{PODS, SOON, until};
 use varve_e2e::{Space, busybox, env, object, reader};
 
 fn put(path: &str, text: &str) -> Value {
@@ -224,7 +224,12 @@ async fn kubectl_waits_scales_and_describes() -> Result<()> {
     space.kubectl(&["wait", "--for=condition=Succeeded", "--timeout=60s", &format!("vjob/{name}")])?;
     space.kubectl(&["wait", "--for=condition=Ready", "--timeout=60s", "vpipe/edges"])?;
     space.kubectl(&["scale", "vpipe/edges", "--replicas=3"])?;
-    assert!(space.kubectl(&["describe", "vjob", &name])?.contains("Succeeded"));
+    until("an Event tells of its end", SOON, async || {
+        let described = space.kubectl(&["describe", "vjob", &name])?;
+        let (_, events) = described.split_once("Events:").context("Events")?;
+        Ok(events.lines().any(|line| line.contains("Normal") && line.contains("Succeeded") && line.contains("varve")))
+    })
+    .await?;
     let row = space.kubectl(&["get", "vjob", &name, "--no-headers"])?;
     assert_eq!(
         row.split_whitespace().take(6).collect::<Vec<_>>(),

@@ -9,6 +9,7 @@ use crate::{
     act::{Act, FaultHook, Leading},
     cache::Caches,
     clients::Clients,
+    events::Events,
     heads::Heads,
     image::Images,
     metrics::Metrics,
@@ -58,7 +59,7 @@ impl Cx {
     pub fn new(clients: Clients, caches: Caches, settings: Settings, world: World) -> Arc<Self> {
         let act = Act::new(clients.write.clone(), world.leading, world.faults, world.metrics.clone());
         Arc::new(Self {
-            status: StatusWriter::new(act.clone()),
+            status: StatusWriter::new(act.clone(), Events::new(clients.write.clone())),
             stores: Stores::new(
                 clients.write.clone(),
                 caches.clone(),

@@ -12,6 +12,7 @@ pub mod clients;
 pub mod commit;
 pub mod cx;
 pub mod error;
+mod events;
 pub mod heads;
 pub mod http;
 pub mod image;

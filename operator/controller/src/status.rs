@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 use crate::{
     act::Act,
     error::{Error, Result},
+    events::Events,
 };
 
 /// Sent statuses remembered at most. An entry lives from a write until the cache shows it; beyond this
@@ -47,13 +48,14 @@ struct Sent {
 /// Compares, then writes.
 pub struct StatusWriter {
     act: Act,
+    events: Events,
     sent: Mutex<HashMap<(String, &'static str), Sent>>,
 }
 
 impl StatusWriter {
-    /// A writer that writes by `act`.
-    pub fn new(act: Act) -> Self {
-        Self { act, sent: Mutex::default() }
+    /// A writer that writes by `act`, and tells changes of standing by `events`.
+    pub(crate) fn new(act: Act, events: Events) -> Self {
+        Self { act, events, sent: Mutex::default() }
     }
 
     /// Makes the fields of `concern` in the status of `object` be `status`. Answers with the object as
@@ -76,14 +78,16 @@ impl StatusWriter {
             }
             sent.get(&key).map(|last| last.status == wanted)
         };
+        let shown = current(object)?;
         let same = match is_sent {
             Some(same) => same,
-            None => fields(&current(object)?, concern)? == wanted,
+            None => fields(&shown, concern)? == wanted,
         };
         if same {
             return Ok(None);
         }
         let written = self.act.apply_status(concern.manager, object, &wanted).await?;
+        self.events.tell(object, &shown, &wanted);
         let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
         if sent.len() >= REMEMBERED {
             sent.clear();
