@@ -26,6 +26,10 @@ pub const RESOLVE_IMAGE: &str = "varve.dev/resolve-image";
 pub const PLAN: &str = "varve.dev/plan";
 /// The annotation on a batch Job that says which attempt of its Job it is.
 pub const ATTEMPT: &str = "varve.dev/attempt";
+/// The annotation on a Job's copy of a ConfigMap that names the original.
+pub const COPY_OF: &str = "varve.dev/copy-of";
+/// The annotation on a Job's copy of a ConfigMap that wasn't there.
+pub const COPY_OF_NOTHING: &str = "varve.dev/copy-of-nothing";
 
 /// Kubernetes' own label for who manages an object; ours is [`MANAGER`].
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";

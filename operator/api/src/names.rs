@@ -24,6 +24,11 @@ pub fn batch_job(job: &str, attempt: u32) -> String {
     format!("{job}-{attempt}")
 }
 
+/// The name of a Job's copy of a ConfigMap, for a digest of what it is a copy of.
+pub fn config_copy(job: &str, digest: &[u8; 32]) -> String {
+    format!("{job}-{}", base32(digest, JOB_SUFFIX))
+}
+
 /// The name of the batch Job that fetches what a Commit puts. Dots, which a Commit's name may have and a pod's
 /// host name may not, become `-`; who owns the batch Job tells `a.b` from `a-b`.
 pub fn import_job(commit: &str) -> String {

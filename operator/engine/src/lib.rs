@@ -6,6 +6,7 @@
 //!
 //! - [`inputs`], [`glob`], [`matches`], [`datums`]: what a Job works on.
 //! - [`trigger`]: which input Commits go together, and when.
+//! - [`config`]: the ConfigMaps that a Job reads, kept as they were.
 //! - [`plan`]: what decides a datum's result, and how datums are cut into shards.
 //! - [`merge`]: datums' outputs to one commit's maps.
 //! - [`commit`]: what a Commit asks for.
@@ -13,6 +14,7 @@
 //! - [`explain`]: what users read when pods do not get on.
 
 pub mod commit;
+pub mod config;
 pub mod datums;
 pub mod explain;
 pub mod glob;

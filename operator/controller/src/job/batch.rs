@@ -12,7 +12,12 @@ use k8s_openapi::api::{
 };
 use kube::ResourceExt;
 use uuid::Uuid;
-use varve_api::{Job, conditions::Reason, job::ShardCounts, labels, names};
+use varve_api::{
+    Job,
+    conditions::Reason,
+    job::{ShardCounts, Snapshot},
+    labels, names,
+};
 use varve_engine::{
     datums::Datum,
     explain::{Finding, explain, most_replacements},
@@ -25,7 +30,7 @@ use varve_format::{
 };
 
 use super::{
-    convert,
+    config, convert,
     decide::{Batch, BatchState},
     inputs::{Target, commits_by_input},
     planning::Planned,
@@ -222,7 +227,7 @@ pub(crate) async fn start(
         .map(|range| PlanShard {
             datums: left[range]
                 .iter()
-                .map(|datum| convert::plan_datum(datum, results.tries(datum.key.as_bytes())))
+                .map(|datum| convert::plan_datum(datum, results.tries(datum.key.as_bytes(), &datum.hash)))
                 .collect(),
         })
         .collect();
@@ -248,7 +253,9 @@ pub(crate) async fn start(
             async move { store.put_plan(uid, bytes).await.map_err(Error::store("write the plan")) }
         })
         .await?;
-    let batch = batch_job(job, cx, target, (plan, count, attempt))?;
+    config::keep(job, cx, &planned.config).await?;
+    let snapshot = config::pods_snapshot(job, &planned.config);
+    let batch = batch_job(job, cx, target, &snapshot, (plan, count, attempt))?;
     let made = cx.act.create(&batch).await?.into_inner();
     if made.owner_references().iter().all(|owner| Some(&owner.uid) != job.metadata.uid.as_ref()) {
         return Err(Error::stalled(
@@ -271,7 +278,13 @@ pub(crate) async fn start(
     Ok(made)
 }
 
-fn batch_job(job: &Job, cx: &Cx, target: &Target, (plan, shards, attempt): (Hash, u32, u32)) -> Result<BatchJob> {
+fn batch_job(
+    job: &Job,
+    cx: &Cx,
+    target: &Target,
+    snapshot: &Snapshot,
+    (plan, shards, attempt): (Hash, u32, u32),
+) -> Result<BatchJob> {
     let namespace = job.namespace().unwrap_or_default();
     let stores = cx.caches.store_secrets.in_namespace(&namespace, |_| true);
     let stores = stores.iter().map(|secret| secret.name_any()).collect();
@@ -287,14 +300,12 @@ fn batch_job(job: &Job, cx: &Cx, target: &Target, (plan, shards, attempt): (Hash
         job: job.name_any(),
         job_uid: job.uid().unwrap_or_default(),
         pipeline: job.spec.pipeline.clone(),
-        snapshot: &job.spec.snapshot,
+        snapshot,
         run: run_of(job).unwrap_or_default(),
         attempt,
         plan,
         shards,
-        parallelism: job.spec.snapshot.spec.parallelism,
-        is_suspended: false,
-        deadline_seconds: None, // the operator keeps the time: it gathers what is finished before it gives up
+        parallelism: snapshot.spec.parallelism,
     };
     Ok(pod::shards(&shard_job, &around))
 }

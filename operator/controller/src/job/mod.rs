@@ -6,6 +6,7 @@
 
 mod announce;
 mod batch;
+mod config;
 mod convert;
 mod decide;
 mod inputs;

@@ -12,6 +12,7 @@ use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use kube::ResourceExt;
 use varve_api::{Job, conditions::Reason};
 use varve_engine::{
+    config::JobConfig,
     datums::{self, Datum, DatumChange, DatumError, Expansion, LeafFacts},
     inputs::{InputTree, Leaf},
     matches::{Match, MatchChange, changed_match},
@@ -21,13 +22,13 @@ use varve_store::{Commit, NodeRef, Store};
 
 use super::{
     batch::output_uid,
-    convert,
+    config, convert,
     inputs::{At, Input, Target, at_head, inputs, read_record},
 };
 use crate::{
     cx::Cx,
     error::{Error, Result},
-    pipeline::observe::{digest, recorded_tree},
+    pipeline::observe::{digest_with, recorded_tree},
 };
 
 /// Rows of the last result looked up at once.
@@ -53,6 +54,8 @@ pub(crate) struct PlannedDatum {
 pub(crate) struct Planned {
     /// The spec digest.
     pub(crate) spec_digest: Hash,
+    /// What it reads of ConfigMaps.
+    pub(crate) config: JobConfig,
     /// The inputs, in the order of their names.
     pub(crate) inputs: Vec<Input>,
     /// What the output's head was: the new commit's parent.
@@ -98,11 +101,11 @@ impl From<DatumError> for PlanFailure {
 
 /// Plans a Job.
 pub(crate) async fn plan(job: &Job, cx: &Cx, target: &Target) -> Result<Planned, PlanFailure> {
-    let namespace = job.namespace().unwrap_or_default();
     let snapshot = &job.spec.snapshot;
     let tree = InputTree::parse(&job.spec.pipeline, &snapshot.spec)
         .map_err(|error| PlanFailure::Never(error.reason(), error.to_string()))?;
-    let spec_digest = digest(cx, &namespace, snapshot).await?;
+    let config = config::read(job, cx).await?;
+    let spec_digest = digest_with(snapshot, &config.contents())?;
     let inputs = inputs(job, cx, target, &tree).await?;
     let base = at_head(cx, target, &target.branch).await?;
     if base.as_ref().is_some_and(|base| output_uid(job).is_ok_and(|uid| base.head.commit == uid)) {
@@ -121,7 +124,7 @@ pub(crate) async fn plan(job: &Job, cx: &Cx, target: &Target) -> Result<Planned,
         (base, _) => planner.full(base.as_ref()).boxed().await?,
     };
     look_up(cx, target, &mut datums).await?;
-    Ok(Planned { spec_digest, inputs, base, datums, total })
+    Ok(Planned { spec_digest, config, inputs, base, datums, total })
 }
 
 /// What datums are made from.

@@ -16,12 +16,15 @@ use varve_store::{ResultKey, Store};
 
 use crate::error::{Error, Result};
 
+/// A datum's key and hash: a result of another hash is that of another datum.
+type Which = (Bytes, Hash);
+
 /// The results of a Job, as far as they were read.
 #[derive(Debug, Default)]
 pub(crate) struct Results {
     seen: BTreeSet<ResultKey>,
-    ends: HashMap<Bytes, End>,
-    tries: HashMap<Bytes, u32>,
+    ends: HashMap<Which, End>,
+    tries: HashMap<Which, u32>,
 }
 
 /// How a datum ended.
@@ -57,15 +60,16 @@ impl Results {
 
     fn take(&mut self, order: (Uuid, u64), results: ShardResults) {
         for mut result in results.datums {
-            let key = Bytes::copy_from_slice(&result.key);
-            let tries = self.tries.entry(key.clone()).or_default();
+            let Ok(hash) = result.hash() else { continue };
+            let which = (Bytes::copy_from_slice(&result.key), hash);
+            let tries = self.tries.entry(which.clone()).or_default();
             *tries = (*tries).max(result.tries);
             match result.state() {
                 ResultState::Succeeded => result.tail.clear(),
                 ResultState::Failed => {}
                 ResultState::TryFailed | ResultState::Unspecified => continue,
             }
-            match self.ends.entry(key) {
+            match self.ends.entry(which) {
                 Entry::Occupied(mut there) if order < there.get().order => {
                     there.insert(End { order, result });
                 }
@@ -79,12 +83,12 @@ impl Results {
 
     /// How the datum of this key and hash ended, if it has.
     pub(crate) fn end(&self, key: &Bytes, hash: &Hash) -> Option<&End> {
-        self.ends.get(key).filter(|end| end.result.hash == hash.as_bytes())
+        self.ends.get(&(key.clone(), *hash))
     }
 
-    /// Tries that the datum has used.
-    pub(crate) fn tries(&self, key: &Bytes) -> u32 {
-        self.tries.get(key).copied().unwrap_or(0)
+    /// Tries that the datum of this key and hash has used.
+    pub(crate) fn tries(&self, key: &Bytes, hash: &Hash) -> u32 {
+        self.tries.get(&(key.clone(), *hash)).copied().unwrap_or(0)
     }
 }
 
@@ -130,13 +134,24 @@ mod tests {
     #[test]
     fn a_used_try_is_counted_and_ends_nothing() {
         let results = taken(&[((1, 0), result("a", ResultState::TryFailed, 2, "n"))]);
-        assert_eq!((node_of(&results, "a"), results.tries(&Bytes::from_static(b"a"))), (None, 2));
+        let (key, hash) = (Bytes::from_static(b"a"), Hash::of_content(b"a"));
+        assert_eq!((node_of(&results, "a"), results.tries(&key, &hash)), (None, 2));
     }
 
     #[test]
     fn a_result_of_another_hash_is_not_believed() {
         let results = taken(&[((1, 0), result("a", ResultState::Succeeded, 1, "n"))]);
         let other = Hash::of_content(b"another spec");
-        assert!(results.end(&Bytes::from_static(b"a"), &other).is_none());
+        let key = Bytes::from_static(b"a");
+        assert!(results.end(&key, &other).is_none());
+        assert_eq!(results.tries(&key, &other), 0);
+    }
+
+    #[test]
+    fn a_result_of_another_hash_never_hides_the_right_one() {
+        let other =
+            DatumResult { hash: Hash::of_content(b"b").to_vec(), ..result("a", ResultState::Succeeded, 1, "o") };
+        let results = taken(&[((1, 0), other), ((2, 0), result("a", ResultState::Succeeded, 1, "right"))]);
+        assert_eq!(node_of(&results, "a").as_deref(), Some("right"));
     }
 }

@@ -245,15 +245,19 @@ async fn one_store(cx: &Cx, namespace: &str, inputs: &[Arc<Repo>], output: Optio
 }
 
 /// The spec digest of what would be run now.
-pub(crate) async fn digest(cx: &Cx, namespace: &str, snapshot: &Snapshot) -> Result<Hash> {
-    let config_maps = config_maps(cx, namespace, &snapshot.spec).await?;
+async fn digest(cx: &Cx, namespace: &str, snapshot: &Snapshot) -> Result<Hash> {
+    digest_with(snapshot, &config_maps(cx, namespace, &snapshot.spec).await?)
+}
+
+/// The spec digest with these contents of ConfigMaps.
+pub(crate) fn digest_with(snapshot: &Snapshot, config_maps: &ConfigMaps) -> Result<Hash> {
     let digest =
-        plan::spec_digest(snapshot, &config_maps).map_err(|error| Error::stalled(error.reason(), error.to_string()))?;
+        plan::spec_digest(snapshot, config_maps).map_err(|error| Error::stalled(error.reason(), error.to_string()))?;
     Ok(digest.digest())
 }
 
 /// The `ConfigMap`s that the spec names, as far as they are there. Read afresh: a cache holds no contents.
-async fn config_maps(cx: &Cx, namespace: &str, spec: &PipelineSpec) -> Result<ConfigMaps> {
+pub(crate) async fn config_maps(cx: &Cx, namespace: &str, spec: &PipelineSpec) -> Result<ConfigMaps> {
     let api: Api<ConfigMap> = Api::namespaced(cx.clients.write.clone(), namespace);
     let mut all = ConfigMaps::new();
     for name in plan::config_maps_needed(spec) {

@@ -9,7 +9,7 @@ use varve_api::commit::Put;
 use varve_api::{labels, names, pod};
 
 use super::containers::{field, literal, mount, own, read_only};
-use super::{GRACE_SECONDS, Owner, SECONDS_AFTER_END, Surroundings, empty_dir, failure_policy, managed, metadata};
+use super::{GRACE_SECONDS, Owner, SECONDS_AFTER_END, Surroundings, empty_dir, failure_policy, managed, owned_by};
 
 /// How often a failed fetch is made again, 10 s · 2ⁿ apart: a server that is down for a minute is a normal day.
 const BACKOFF_LIMIT: i32 = 4;
@@ -34,7 +34,7 @@ pub fn import(job: &ImportJob<'_>, around: &Surroundings) -> BatchJob {
     let owner = Owner { kind: "Commit", name: job.commit.clone(), uid: job.commit_uid.clone() };
     let name = names::import_job(&job.commit);
     BatchJob {
-        metadata: metadata(name, around, &owner, &labels, std::collections::BTreeMap::new()),
+        metadata: owned_by(&owner, &around.namespace, name, &labels, std::collections::BTreeMap::new()),
         spec: Some(JobSpec {
             completion_mode: Some("Indexed".to_owned()),
             completions: Some(1),

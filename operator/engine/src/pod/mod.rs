@@ -86,13 +86,11 @@ pub struct ShardJob<'a> {
     pub shards: u32,
     /// How many pods may work at a time.
     pub parallelism: u32,
-    /// Whether it begins without pods.
-    pub is_suspended: bool,
-    /// What is left of the Job's time, in seconds.
-    pub deadline_seconds: Option<i64>,
 }
 
 /// The batch Job that runs the shards of a plan.
+///
+/// It has no deadline of its own: the operator keeps the Job's time, and gathers what is finished before it gives up.
 ///
 /// The snapshot must have passed [`check`]; what it lets through is not looked at again here.
 pub fn shards(job: &ShardJob<'_>, around: &Surroundings) -> BatchJob {
@@ -106,7 +104,7 @@ pub fn shards(job: &ShardJob<'_>, around: &Surroundings) -> BatchJob {
     annotations.insert(labels::ATTEMPT.to_owned(), job.attempt.to_string());
     let owner = Owner { kind: "Job", name: job.job.clone(), uid: job.job_uid.clone() };
     BatchJob {
-        metadata: metadata(names::batch_job(&job.job, job.attempt), around, &owner, &labels, annotations),
+        metadata: owned_by(&owner, &around.namespace, names::batch_job(&job.job, job.attempt), &labels, annotations),
         spec: Some(JobSpec {
             completion_mode: Some("Indexed".to_owned()),
             completions: Some(to_i32(job.shards)),
@@ -114,9 +112,7 @@ pub fn shards(job: &ShardJob<'_>, around: &Surroundings) -> BatchJob {
             backoff_limit_per_index: Some(BACKOFF_LIMIT_PER_INDEX),
             pod_replacement_policy: Some("Failed".to_owned()),
             pod_failure_policy: Some(failure_policy(pod::KEEPER)),
-            active_deadline_seconds: job.deadline_seconds,
             ttl_seconds_after_finished: Some(SECONDS_AFTER_END),
-            suspend: Some(job.is_suspended),
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta { labels: Some(labels), annotations: Some(plan), ..ObjectMeta::default() }),
                 spec: Some(shard_pod(job, around)),
@@ -125,11 +121,6 @@ pub fn shards(job: &ShardJob<'_>, around: &Surroundings) -> BatchJob {
         }),
         status: None,
     }
-}
-
-/// The plan that a batch Job's pods work on.
-pub fn plan_of(job: &BatchJob) -> Option<Hash> {
-    job.metadata.annotations.as_ref()?.get(labels::PLAN)?.parse().ok()
 }
 
 /// Which of its Job's batch Jobs this is.
@@ -221,16 +212,17 @@ fn failure_policy(container: &str) -> PodFailurePolicy {
     }
 }
 
-fn metadata(
-    name: String,
-    around: &Surroundings,
+/// What every object says that belongs to one of ours.
+pub(crate) fn owned_by(
     owner: &Owner,
+    namespace: &str,
+    name: String,
     labels: &BTreeMap<String, String>,
     annotations: BTreeMap<String, String>,
 ) -> ObjectMeta {
     ObjectMeta {
         name: Some(name),
-        namespace: Some(around.namespace.clone()),
+        namespace: Some(namespace.to_owned()),
         labels: Some(labels.clone()),
         annotations: some_map(annotations),
         owner_references: Some(vec![OwnerReference {
@@ -245,7 +237,7 @@ fn metadata(
     }
 }
 
-fn managed<const N: usize>(own: [(&str, String); N]) -> BTreeMap<String, String> {
+pub(crate) fn managed<const N: usize>(own: [(&str, String); N]) -> BTreeMap<String, String> {
     let own = own.into_iter().map(|(key, value)| (key.to_owned(), value));
     own.chain([(labels::MANAGED_BY.to_owned(), labels::MANAGER.to_owned())]).collect()
 }

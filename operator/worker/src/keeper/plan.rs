@@ -62,14 +62,15 @@ fn unreadable(doing: &'static str, error: varve_store::Error) -> Failure {
     }
 }
 
-/// What results say of datums, by key: the tries used, or none where a result is final.
+/// What results say of datums, by key and hash: the tries used, or none where a result is final. The hash too, since
+/// a result of another spec or of other files under the same names says nothing of this datum.
 #[derive(Debug, Default)]
-struct Known(HashMap<Vec<u8>, Option<u32>>);
+struct Known(HashMap<(Vec<u8>, Vec<u8>), Option<u32>>);
 
 impl Known {
     fn add(&mut self, results: &ShardResults) {
         for result in &results.datums {
-            let tries = self.0.entry(result.key.clone()).or_insert(Some(0));
+            let tries = self.0.entry((result.key.clone(), result.hash.clone())).or_insert(Some(0));
             match result.state() {
                 ResultState::Succeeded | ResultState::Failed => *tries = None,
                 ResultState::TryFailed => *tries = tries.map(|used| used.max(result.tries)),
@@ -82,7 +83,7 @@ impl Known {
     /// by the plan, and in earlier pods of this one, by their results.
     fn still_waiting(&self, planned: &[PlanDatum]) -> Vec<Waiting> {
         let waiting = planned.iter().enumerate().filter_map(|(datum, planned)| {
-            let recorded = self.0.get(&planned.key).copied().unwrap_or(Some(0))?;
+            let recorded = self.0.get(&(planned.key.clone(), planned.hash.clone())).copied().unwrap_or(Some(0))?;
             Some(Waiting { datum, tries_used: planned.tries_used.max(recorded) })
         });
         waiting.collect()
@@ -95,11 +96,11 @@ mod tests {
     use varve_format::records::DatumResult;
 
     fn planned(key: &str, tries_used: u32) -> PlanDatum {
-        PlanDatum { key: key.into(), tries_used, ..PlanDatum::default() }
+        PlanDatum { key: key.into(), hash: b"now".to_vec(), tries_used, ..PlanDatum::default() }
     }
 
     fn result(key: &str, state: ResultState, tries: u32) -> DatumResult {
-        DatumResult { key: key.into(), state: state.into(), tries, ..DatumResult::default() }
+        DatumResult { key: key.into(), hash: b"now".to_vec(), state: state.into(), tries, ..DatumResult::default() }
     }
 
     #[test]
@@ -124,5 +125,14 @@ mod tests {
         known.add(&first);
         let left: Vec<_> = known.still_waiting(&plan).iter().map(|w| (w.datum, w.tries_used)).collect();
         assert_eq!(left, [(2, 2), (3, 2), (4, 0)]);
+    }
+
+    #[test]
+    fn a_result_of_another_hash_leaves_the_datum_waiting() {
+        let mut known = Known::default();
+        let before = DatumResult { hash: b"before".to_vec(), ..result("a", ResultState::Succeeded, 2) };
+        known.add(&ShardResults { format: 1, datums: vec![before] });
+        let left: Vec<_> = known.still_waiting(&[planned("a", 0)]).iter().map(|w| (w.datum, w.tries_used)).collect();
+        assert_eq!(left, [(0, 0)]);
     }
 }
