@@ -46,10 +46,14 @@ use crate::{
 const STUCK_SECONDS: i64 = 5;
 /// Pods whose events are read: what stops one usually stops all.
 const STUCK_PODS: usize = 2;
+/// How long after the time by which a deleted pod was to be gone it counts as lost with its node.
+const LOST_SECONDS: i64 = 60;
 
 /// The batch Jobs and pods of one Job.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Children {
+    /// When they were looked at.
+    now: Timestamp,
     /// Its batch Jobs, oldest attempt first.
     pub(crate) batches: Vec<Arc<BatchJob>>,
     /// Their pods.
@@ -70,7 +74,7 @@ pub(crate) fn children(job: &Job, cx: &Cx) -> Children {
         .pods
         .in_namespace(&namespace, |pod| pod.labels().get(labels::JOB).is_some_and(|label| *label == name));
     pods.sort_by_key(|pod| pod.name_any()); // so that the same pods are told of in the same words
-    Children { batches, pods }
+    Children { now: cx.now(), batches, pods }
 }
 
 impl Children {
@@ -80,15 +84,33 @@ impl Children {
             .iter()
             .map(|batch| Batch {
                 attempt: pod::attempt_of(batch).unwrap_or_default(),
-                state: self.state(batch),
+                state: Self::state(batch),
                 replacements: most_replacements(self.pods_of(batch).map(AsRef::as_ref)),
+                running: count(self.pods_of(batch).filter(|pod| phase(pod) == Some("Running") && !self.is_lost(pod))),
+                lost: count(self.pods_of(batch).filter(|pod| self.is_lost(pod))),
             })
             .collect()
     }
 
-    /// Pods that have not ended.
+    /// Pods that have not ended, without those that are lost: results lie under keys of each pod's own, so nothing
+    /// that such a pod may yet do is in another's way.
     pub(crate) fn live_pods(&self) -> u32 {
-        self.pods.iter().filter(|pod| !has_ended(pod)).count().try_into().unwrap_or(u32::MAX)
+        count(self.pods.iter().filter(|pod| !has_ended(pod) && !self.is_lost(pod)))
+    }
+
+    /// A pod that was deleted, whose time to stop is over, and that is still there: its node doesn't answer.
+    fn is_lost(&self, pod: &Pod) -> bool {
+        let gone_by = pod.metadata.deletion_timestamp.as_ref(); // the grace period is in it
+        !has_ended(pod)
+            && gone_by.is_some_and(|by| self.now.duration_since(by.0) > SignedDuration::from_secs(LOST_SECONDS))
+    }
+
+    /// Why no pod of the newest batch Job can ever do its work, if so: it gave up for a reason that a fresh one would
+    /// not change, or its pods have an image that has no name.
+    pub(crate) fn hopeless(&self) -> Option<String> {
+        let has_failed = Self::state(self.newest()?) == BatchState::Failed;
+        let finding = self.explain(&[]).filter(|finding| finding.is_hopeless)?;
+        (has_failed || finding.reason == Reason::ImagePullFailed).then_some(finding.message)
     }
 
     /// Pods that have ended, for noticing that one more has.
@@ -97,9 +119,9 @@ impl Children {
     }
 
     /// How long the newest batch Job has been at it.
-    pub(crate) fn age(&self, now: Timestamp) -> Duration {
+    pub(crate) fn age(&self) -> Duration {
         let made = self.newest().and_then(|batch| batch.creation_timestamp());
-        let age = made.and_then(|made| Duration::try_from(now.duration_since(made.0)).ok());
+        let age = made.and_then(|made| Duration::try_from(self.now.duration_since(made.0)).ok());
         age.unwrap_or_default()
     }
 
@@ -111,18 +133,17 @@ impl Children {
     /// The shards of the newest batch Job, counted.
     pub(crate) fn shards(&self) -> Option<ShardCounts> {
         let batch = self.newest()?;
-        let count = |number: Option<i32>| number.and_then(|number| u32::try_from(number).ok()).unwrap_or(0);
+        let number = |number: Option<i32>| number.and_then(|number| u32::try_from(number).ok()).unwrap_or(0);
         let status = batch.status.clone().unwrap_or_default();
-        let active = self.pods_of(batch).filter(|pod| !has_ended(pod)).count();
         Some(ShardCounts {
-            total: count(batch.spec.as_ref().and_then(|spec| spec.completions)),
-            active: active.try_into().unwrap_or(u32::MAX),
-            succeeded: count(status.succeeded),
+            total: number(batch.spec.as_ref().and_then(|spec| spec.completions)),
+            active: count(self.pods_of(batch).filter(|pod| !has_ended(pod) && !self.is_lost(pod))),
+            succeeded: number(status.succeeded),
             failed: status.failed_indexes.as_deref().map_or(0, count_indexes),
         })
     }
 
-    fn state(&self, batch: &BatchJob) -> BatchState {
+    fn state(batch: &BatchJob) -> BatchState {
         if batch.metadata.deletion_timestamp.is_some() {
             return BatchState::Going;
         }
@@ -132,13 +153,7 @@ impl Children {
         if holds("Complete") {
             return BatchState::Complete;
         }
-        if !holds("Failed") && !holds("FailureTarget") {
-            return BatchState::Active;
-        }
-        match self.explain(&[]).filter(|finding| finding.is_hopeless) {
-            Some(finding) => BatchState::Hopeless(finding.message),
-            None => BatchState::Failed,
-        }
+        if holds("Failed") || holds("FailureTarget") { BatchState::Failed } else { BatchState::Active }
     }
 
     /// What stands in the newest batch Job's way, given the events about it and its pods.
@@ -148,10 +163,10 @@ impl Children {
     }
 
     /// Whether pods are missing, or do not start, for longer than is usual.
-    pub(crate) fn is_stuck(&self, now: Timestamp) -> bool {
+    pub(crate) fn is_stuck(&self) -> bool {
         let Some(newest) = self.newest() else { return false };
         let is_old = |created: Option<Timestamp>| {
-            created.is_some_and(|created| now.duration_since(created) > SignedDuration::from_secs(STUCK_SECONDS))
+            created.is_some_and(|created| self.now.duration_since(created) > SignedDuration::from_secs(STUCK_SECONDS))
         };
         let created = newest.creation_timestamp().map(|time| time.0);
         let none = self.pods_of(newest).next().is_none() && is_old(created);
@@ -165,8 +180,7 @@ impl Children {
     }
 
     fn pending<'a>(&'a self, batch: &'a BatchJob) -> impl Iterator<Item = &'a Arc<Pod>> + 'a {
-        self.pods_of(batch)
-            .filter(|pod| pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Pending"))
+        self.pods_of(batch).filter(|pod| phase(pod) == Some("Pending"))
     }
 
     fn pods_of<'a>(&'a self, batch: &'a BatchJob) -> impl Iterator<Item = &'a Arc<Pod>> + 'a {
@@ -175,9 +189,16 @@ impl Children {
     }
 }
 
+fn phase(pod: &Pod) -> Option<&str> {
+    pod.status.as_ref()?.phase.as_deref()
+}
+
 fn has_ended(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    matches!(phase, Some("Succeeded" | "Failed"))
+    matches!(phase(pod), Some("Succeeded" | "Failed"))
+}
+
+fn count<T>(all: impl Iterator<Item = T>) -> u32 {
+    all.count().try_into().unwrap_or(u32::MAX)
 }
 
 /// Kubernetes' notation for indexes: `1,3-5,7`.
@@ -320,7 +341,25 @@ pub(crate) async fn stop(children: &Children, cx: &Cx) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
     use super::*;
+
+    fn deleted(phase: &str, gone_by: i64) -> Children {
+        let status = serde_json::json!({"phase": phase});
+        let mut pod: Pod = serde_json::from_value(serde_json::json!({"metadata": {}, "status": status})).unwrap();
+        pod.metadata.deletion_timestamp = Some(Time(Timestamp::from_second(gone_by).unwrap()));
+        Children { now: Timestamp::from_second(1000).unwrap(), batches: Vec::new(), pods: vec![Arc::new(pod)] }
+    }
+
+    #[test]
+    fn a_pod_that_stays_a_minute_after_it_should_be_gone_is_lost_with_its_node() {
+        let live = |children: Children| children.live_pods();
+        assert_eq!(live(deleted("Running", 1030)), 1, "it has time to stop");
+        assert_eq!(live(deleted("Running", 941)), 1, "its node may be slow");
+        assert_eq!(live(deleted("Running", 939)), 0);
+        assert!(!deleted("Failed", 939).is_lost(&deleted("Failed", 939).pods[0]), "it has ended");
+    }
 
     #[test]
     fn indexes_are_counted_as_kubernetes_writes_them() {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use varve_api::conditions::Reason;
 
-/// Replacements of one index after which a fresh batch Job takes over: Kubernetes waits 10 s · 2ⁿ before
-/// each, ignored failures included, and a fresh one starts at once.
+/// Replacements of one index after which a fresh batch Job takes over, as soon as no other pod is at work that it
+/// would stop: Kubernetes waits 10 s · 2ⁿ before each, ignored failures included, and a fresh one starts at once.
 pub(crate) const REPLACEMENTS_BORNE: u32 = 2;
 /// How long pods may stay about after the Job has ended before their batch Job is deleted.
 pub(crate) const LINGER: Duration = Duration::from_secs(20);
@@ -44,6 +44,12 @@ pub(crate) struct Seen {
     pub(crate) live_pods: u32,
     /// What is to be done; none before planning.
     pub(crate) work: Option<Work>,
+    /// Planning was tried and can't be done: an end that is asked for goes without.
+    pub(crate) is_unplannable: bool,
+    /// No pod can ever do it: why.
+    pub(crate) hopeless: Option<String>,
+    /// Before then no batch Job is made, since the last ones ended no datum.
+    pub(crate) next_start: Option<Timestamp>,
 }
 
 /// One batch Job of ours.
@@ -55,6 +61,17 @@ pub(crate) struct Batch {
     pub(crate) state: BatchState,
     /// The most replacements that any index has had.
     pub(crate) replacements: u32,
+    /// Pods that run.
+    pub(crate) running: u32,
+    /// Pods that were to be gone and are not: their node doesn't answer, and Kubernetes replaces none of them.
+    pub(crate) lost: u32,
+}
+
+impl Batch {
+    /// Whether a fresh one would do better.
+    fn is_worn(&self) -> bool {
+        self.running == 0 && (self.replacements >= REPLACEMENTS_BORNE || self.lost > 0)
+    }
 }
 
 /// How a batch Job stands.
@@ -64,9 +81,7 @@ pub(crate) enum BatchState {
     Active,
     /// It says that it completed; the store knows better.
     Complete,
-    /// It gave up for a reason that a fresh one would not change.
-    Hopeless(String),
-    /// It failed otherwise.
+    /// It gave up.
     Failed,
     /// It is being deleted.
     Going,
@@ -156,6 +171,8 @@ pub(crate) enum Wait {
     Resumption,
     /// Its pods leaving, after its end.
     Linger(Duration),
+    /// A pause, since the last pods ended no datum.
+    Pause(Duration),
 }
 
 /// The next step of a Job.
@@ -171,9 +188,7 @@ pub(crate) fn next(seen: &Seen) -> Next {
     if seen.is_published {
         return Next::Announce;
     }
-    let Some(work) = seen.work else {
-        return if seen.is_suspended && !seen.is_cancelled { suspended(at_work) } else { Next::Plan };
-    };
+    let Some(work) = seen.work else { return unplanned(seen, at_work) };
     if work.left() == 0 {
         return if work.failed > 0 { Next::Fail(Failure::Datums) } else { Next::Merge };
     }
@@ -194,38 +209,63 @@ pub(crate) fn next(seen: &Seen) -> Next {
     run(seen, work)
 }
 
+/// The step before there is a plan. What ends a Job needs one only to gather what is done.
+fn unplanned(seen: &Seen, at_work: bool) -> Next {
+    match ending(seen) {
+        Some(_) if at_work => Next::Stop(Stop::Ending),
+        Some(_) if seen.live_pods > 0 => Next::Wait(Wait::Stopping),
+        Some(failure) if seen.is_unplannable => Next::Fail(failure),
+        None if seen.is_suspended => suspended(at_work),
+        _ => Next::Plan,
+    }
+}
+
+/// What can be done, and must be, where the store can't be opened: stop pods that are to stop.
+pub(crate) fn without_store(seen: &Seen) -> Option<Stop> {
+    let at_work = seen.batches.iter().any(|batch| batch.state == BatchState::Active);
+    match ending(seen) {
+        _ if !at_work => None,
+        Some(_) => Some(Stop::Ending),
+        None => seen.is_suspended.then_some(Stop::Suspended),
+    }
+}
+
 /// The step while datums are left and nothing ends the Job.
 fn run(seen: &Seen, work: Work) -> Next {
     let Some(newest) = seen.batches.iter().max_by_key(|batch| batch.attempt) else {
         // Pods without a batch Job are being collected; what they record is not lost.
         return match (seen.live_pods, work.is_settled) {
-            (0, true) => Next::Start(seen.last_attempt + 1),
+            (0, true) => start(seen, seen.last_attempt + 1),
             (0, false) => Next::Settle,
             _ => Next::Wait(Wait::Stopping),
         };
     };
     match newest.state {
-        BatchState::Active if newest.replacements >= REPLACEMENTS_BORNE => Next::Stop(Stop::Replaced),
+        BatchState::Active if newest.is_worn() => Next::Stop(Stop::Replaced),
         BatchState::Active => Next::Wait(Wait::Pods),
         _ if seen.live_pods > 0 => Next::Wait(Wait::Stopping),
         _ if !work.is_settled => Next::Settle,
-        _ => Next::Start(newest.attempt + 1),
+        _ => start(seen, newest.attempt + 1),
+    }
+}
+
+fn start(seen: &Seen, attempt: u32) -> Next {
+    let pause = seen.next_start.and_then(|next| Duration::try_from(next.duration_since(seen.now)).ok());
+    match pause {
+        Some(pause) if !pause.is_zero() => Next::Wait(Wait::Pause(pause)),
+        _ => Next::Start(attempt),
     }
 }
 
 /// What ends the Job without an output though datums are left.
-fn ending(seen: &Seen) -> Option<Failure> {
+pub(crate) fn ending(seen: &Seen) -> Option<Failure> {
     if seen.is_cancelled {
         return Some(Failure::Cancelled);
     }
     if seen.deadline.is_some_and(|deadline| seen.now >= deadline) {
         return Some(Failure::TimedOut);
     }
-    let newest = seen.batches.iter().max_by_key(|batch| batch.attempt)?;
-    match &newest.state {
-        BatchState::Hopeless(why) => Some(Failure::Hopeless(why.clone())),
-        _ => None,
-    }
+    seen.hopeless.clone().map(Failure::Hopeless)
 }
 
 fn suspended(at_work: bool) -> Next {
@@ -253,162 +293,5 @@ pub(crate) fn next_look(age: Duration) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const START: Timestamp = Timestamp::constant(1_700_000_000, 0);
-
-    fn seen() -> Seen {
-        Seen {
-            now: START,
-            has_ended: false,
-            ended: None,
-            is_going: false,
-            is_suspended: false,
-            is_cancelled: false,
-            deadline: None,
-            is_published: false,
-            batches: Vec::new(),
-            last_attempt: 0,
-            live_pods: 0,
-            work: None,
-        }
-    }
-
-    fn work(to_run: u64, ended: u64, failed: u64) -> Work {
-        Work { to_run, ended, failed, is_settled: false }
-    }
-
-    fn settled(to_run: u64, ended: u64) -> Work {
-        Work { to_run, ended, failed: 0, is_settled: true }
-    }
-
-    fn batch(attempt: u32, state: BatchState) -> Batch {
-        Batch { attempt, state, replacements: 0 }
-    }
-
-    #[test]
-    fn a_job_is_planned_before_anything_else() {
-        assert_eq!(next(&seen()), Next::Plan);
-    }
-
-    #[test]
-    fn nothing_to_run_goes_straight_to_the_merge() {
-        assert_eq!(next(&Seen { work: Some(work(0, 0, 0)), ..seen() }), Next::Merge);
-    }
-
-    #[test]
-    fn the_first_batch_job_is_number_one_and_is_waited_for() {
-        let planned = Seen { work: Some(settled(7, 0)), ..seen() };
-        assert_eq!(next(&planned), Next::Start(1));
-        let started = Seen { batches: vec![batch(1, BatchState::Active)], live_pods: 3, ..planned };
-        assert_eq!(next(&started), Next::Wait(Wait::Pods));
-    }
-
-    #[test]
-    fn the_store_decides_when_a_job_is_done_and_not_its_pods() {
-        let done =
-            Seen { work: Some(work(7, 7, 0)), batches: vec![batch(1, BatchState::Active)], live_pods: 3, ..seen() };
-        assert_eq!(next(&done), Next::Merge);
-        let claimed = Seen { work: Some(work(7, 5, 0)), batches: vec![batch(1, BatchState::Complete)], ..seen() };
-        assert_eq!(next(&claimed), Next::Settle);
-        assert_eq!(next(&Seen { work: Some(settled(7, 5)), ..claimed }), Next::Start(2));
-    }
-
-    #[test]
-    fn after_two_replacements_a_fresh_batch_job_takes_over_once_the_old_pods_are_gone() {
-        let worn = Batch { attempt: 4, state: BatchState::Active, replacements: 2 };
-        let tired = Seen { work: Some(settled(7, 2)), batches: vec![worn.clone()], live_pods: 1, ..seen() };
-        assert_eq!(next(&tired), Next::Stop(Stop::Replaced));
-        let going = Seen { batches: vec![Batch { state: BatchState::Going, ..worn }], ..tired };
-        assert_eq!(next(&going), Next::Wait(Wait::Stopping));
-        assert_eq!(next(&Seen { live_pods: 0, ..going }), Next::Start(5));
-    }
-
-    #[test]
-    fn a_failed_datum_fails_the_job_when_all_others_have_ended() {
-        let running = Seen { work: Some(work(7, 6, 1)), batches: vec![batch(1, BatchState::Active)], ..seen() };
-        assert_eq!(next(&running), Next::Wait(Wait::Pods));
-        assert_eq!(next(&Seen { work: Some(work(7, 7, 1)), ..running }), Next::Fail(Failure::Datums));
-    }
-
-    #[test]
-    fn a_cancelled_job_stops_its_pods_gathers_what_they_did_and_fails() {
-        let running = Seen {
-            is_cancelled: true,
-            work: Some(work(7, 2, 0)),
-            batches: vec![batch(1, BatchState::Active)],
-            live_pods: 2,
-            ..seen()
-        };
-        assert_eq!(next(&running), Next::Stop(Stop::Ending));
-        let stopping = Seen { batches: vec![batch(1, BatchState::Going)], ..running };
-        assert_eq!(next(&stopping), Next::Wait(Wait::Stopping));
-        let stopped = Seen { live_pods: 0, ..stopping };
-        assert_eq!(next(&stopped), Next::Settle);
-        assert_eq!(next(&Seen { work: Some(settled(7, 3)), ..stopped }), Next::Fail(Failure::Cancelled));
-    }
-
-    #[test]
-    fn a_job_past_its_deadline_fails_but_not_if_its_last_datum_is_done() {
-        let late = Seen { deadline: Some(START), work: Some(settled(7, 3)), ..seen() };
-        assert_eq!(next(&late), Next::Fail(Failure::TimedOut));
-        assert_eq!(next(&Seen { work: Some(settled(7, 7)), ..late }), Next::Merge);
-    }
-
-    #[test]
-    fn a_suspended_job_stops_its_pods_and_goes_on_later_with_what_is_left() {
-        let running = Seen {
-            is_suspended: true,
-            work: Some(work(7, 2, 0)),
-            batches: vec![batch(1, BatchState::Active)],
-            ..seen()
-        };
-        assert_eq!(next(&running), Next::Stop(Stop::Suspended));
-        assert_eq!(next(&Seen { batches: vec![], ..running.clone() }), Next::Wait(Wait::Resumption));
-        let resumed = Seen { batches: vec![], last_attempt: 1, is_suspended: false, ..running };
-        assert_eq!(next(&resumed), Next::Settle);
-        assert_eq!(next(&Seen { work: Some(settled(7, 3)), ..resumed }), Next::Start(2));
-    }
-
-    #[test]
-    fn a_job_that_no_pod_can_do_says_why() {
-        let why = "the keeper may not read the store";
-        let hopeless =
-            Seen { work: Some(settled(7, 0)), batches: vec![batch(1, BatchState::Hopeless(why.into()))], ..seen() };
-        assert_eq!(next(&hopeless), Next::Fail(Failure::Hopeless(why.into())));
-    }
-
-    #[test]
-    fn a_published_job_is_announced_whatever_else_is_seen() {
-        assert_eq!(next(&Seen { is_published: true, is_cancelled: true, ..seen() }), Next::Announce);
-    }
-
-    #[test]
-    fn pods_that_stay_after_the_end_are_taken_away() {
-        let ended = Seen {
-            has_ended: true,
-            ended: Some(START),
-            batches: vec![batch(1, BatchState::Active)],
-            live_pods: 1,
-            ..seen()
-        };
-        assert_eq!(next(&ended), Next::Wait(Wait::Linger(LINGER)));
-        let later = Seen { now: START + LINGER, ..ended };
-        assert_eq!(next(&later), Next::Stop(Stop::Lingering));
-        assert_eq!(next(&Seen { batches: vec![], live_pods: 0, ..later }), Next::Rest);
-    }
-
-    #[test]
-    fn in_a_namespace_that_goes_away_batch_jobs_go_first() {
-        let going = Seen { is_going: true, batches: vec![batch(1, BatchState::Active)], ..seen() };
-        assert_eq!(next(&going), Next::Stop(Stop::Going));
-        assert_eq!(next(&Seen { batches: vec![], ..going }), Next::Rest);
-    }
-
-    #[test]
-    fn results_are_looked_at_often_at_first_and_seldom_in_a_long_job() {
-        let seconds = |s| next_look(Duration::from_secs(s)).as_millis();
-        assert_eq!([0, 10, 100, 10_000].map(seconds), [300, 500, 5_000, 10_000]);
-    }
-}
+#[path = "decide_tests.rs"]
+mod tests;

@@ -7,20 +7,21 @@ use std::{
 };
 
 use futures::FutureExt;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Event;
 use kube::ResourceExt;
 use varve_api::{Job, Pipeline, conditions::Reason};
 
 use super::{
     CONCERN, announce,
+    attempts::Attempts,
     batch::{self, Children, job_uid},
     decide::{self, Batch, BatchState, CACHE_LAG, Failure, Next, Seen, Stop, Wait, Work},
     ended, has_ended,
     inputs::{self, At, Target},
     merge::MergeFailure,
     planning::{self, PlanFailure, Planned},
-    progress::suspended,
+    progress::{paused, suspended},
     publish::{self, End},
     record::Summary,
     results::Results,
@@ -28,11 +29,13 @@ use super::{
 };
 use crate::{
     cx::Cx,
-    error::{Error, Result},
+    error::{Error, Result, Retry},
 };
 
 /// The most steps of one look: a Job needs about six from its first to its last.
 const MAX_STEPS: usize = 32;
+/// How often planning may fail before a Job that is to end does so without.
+const PLANS_BORNE: u32 = 3;
 /// How soon pods that are being stopped are looked at again, should their events be missed.
 const STOPPING_LOOK: Duration = Duration::from_secs(5);
 
@@ -47,6 +50,14 @@ pub(super) struct Working {
     pub(super) started: Option<(u32, Instant)>,
     /// The highest number of a batch Job that was seen or made.
     pub(super) last_attempt: u32,
+    /// How those made in this life have fared.
+    pub(super) attempts: Attempts,
+    /// How often planning has failed in a row.
+    pub(super) failed_plans: u32,
+    /// Planning has failed for good, and the Job is to end anyway.
+    pub(super) is_unplannable: bool,
+    /// Why no pod can ever do it, once that was seen.
+    pub(super) hopeless: Option<String>,
     /// The results were listed since the last pod was gone.
     pub(super) is_settled: bool,
     pub(super) looked: Option<(Instant, usize)>,
@@ -78,22 +89,23 @@ impl Look<'_> {
             let children = batch::children(self.job, self.cx);
             let mut seen = self.seen(&children);
             if target.is_none() && !seen.has_ended && !seen.is_going {
-                target = Some(inputs::target(self.job, self.cx).await?);
-                seen.is_published = self.find_published(target.as_ref()).await?;
+                match self.open().await {
+                    Ok(opened) => target = Some(opened),
+                    Err(error) => {
+                        if let Some(why) = decide::without_store(&seen) {
+                            self.stop(&children, why).await?;
+                        }
+                        return Err(error);
+                    }
+                }
+                seen.is_published = self.working.published.is_some();
             }
             let next = decide::next(&seen);
             tracing::debug!(job = self.job.name_any(), ?next, "next step");
             match (next, &target) {
                 (Next::Rest, _) => return Ok(Done::Forget),
                 (Next::Stop(why), _) => {
-                    batch::stop(&children, self.cx).await?;
-                    tracing::info!(
-                        namespace = self.job.namespace(),
-                        job = self.job.name_any(),
-                        ?why,
-                        "batch Jobs deleted"
-                    );
-                    self.working.started = None;
+                    self.stop(&children, why).await?;
                     if matches!(why, Stop::Suspended) {
                         self.tell(&children, suspended(), None).await?;
                     }
@@ -105,7 +117,7 @@ impl Look<'_> {
                     }
                 }
                 (_, None) => return Err(Error::Bug("a step needs a store and none was opened".into())),
-                (Next::Plan, Some(target)) => self.plan(target, &children).await?,
+                (Next::Plan, Some(target)) => self.plan(target, &children, decide::ending(&seen).is_some()).await?,
                 (Next::Start(attempt), Some(target)) => self.start(target, attempt).await?,
                 (Next::Settle, Some(target)) => {
                     self.look(target, &children).await?;
@@ -143,10 +155,10 @@ impl Look<'_> {
         let newest = batches.iter().map(|batch| batch.attempt).max().unwrap_or_default();
         self.working.last_attempt = self.working.last_attempt.max(newest);
         let live_pods = children.live_pods();
-        let timeout = job.spec.snapshot.spec.timeout_seconds.map(|seconds| SignedDuration::from_secs(seconds.into()));
-        let started = job.creation_timestamp().map_or(now, |time| time.0);
         let is_at_work = batches.iter().any(|batch| batch.state == BatchState::Active) || live_pods > 0;
         self.working.is_settled &= !is_at_work;
+        self.working.attempts.see(is_at_work, now);
+        self.working.hopeless = self.working.hopeless.take().or_else(|| children.hopeless());
         let is_settled = self.working.is_settled;
         Seen {
             now,
@@ -155,12 +167,15 @@ impl Look<'_> {
             is_going: is_ending || job.metadata.deletion_timestamp.is_some(),
             is_suspended: job.spec.suspend || self.pipeline().is_some_and(|pipeline| pipeline.spec.suspend),
             is_cancelled: job.spec.cancel,
-            deadline: timeout.and_then(|timeout| started.checked_add(timeout).ok()),
+            deadline: self.deadline(),
             is_published: self.working.published.is_some(),
             batches,
             last_attempt: self.working.last_attempt,
             live_pods,
             work: self.working.planned.is_some().then_some(Work { is_settled, ..self.working.work }),
+            is_unplannable: self.working.is_unplannable,
+            hopeless: self.working.hopeless.clone(),
+            next_start: self.working.attempts.next_start(self.working.work.ended),
         }
     }
 
@@ -170,8 +185,24 @@ impl Look<'_> {
         if batches.iter().any(|batch| batch.attempt == attempt) || since.elapsed() > CACHE_LAG {
             self.working.started = None;
         } else {
-            batches.push(Batch { attempt, state: BatchState::Active, replacements: 0 });
+            batches.push(Batch { attempt, state: BatchState::Active, replacements: 0, running: 0, lost: 0 });
         }
+    }
+
+    /// When `timeoutSeconds` runs out.
+    pub(super) fn deadline(&self) -> Option<Timestamp> {
+        let seconds = self.job.spec.snapshot.spec.timeout_seconds?;
+        self.job.creation_timestamp()?.0.checked_add(SignedDuration::from_secs(seconds.into())).ok()
+    }
+
+    async fn stop(&mut self, children: &Children, why: Stop) -> Result<()> {
+        batch::stop(children, self.cx).await?;
+        tracing::info!(namespace = self.job.namespace(), job = self.job.name_any(), ?why, "batch Jobs deleted");
+        self.working.started = None;
+        if matches!(why, Stop::Suspended) {
+            self.working.attempts = Attempts::default(); // whoever resumes it has no pause to wait for
+        }
+        Ok(())
     }
 
     fn pipeline(&self) -> Option<Arc<Pipeline>> {
@@ -180,27 +211,40 @@ impl Look<'_> {
         (found.uid().as_ref() == Some(&self.job.spec.snapshot.uid)).then_some(found)
     }
 
-    async fn find_published(&mut self, target: Option<&Target>) -> Result<bool> {
-        let Some(target) = target else { return Ok(false) };
+    /// Opens the store, and looks once whether the Job's commit is there.
+    async fn open(&mut self) -> Result<Target> {
+        let target = inputs::target(self.job, self.cx).await?;
         if self.working.published.is_none() && !self.working.was_looked_for {
-            let found = publish::find_published(self.job, self.cx, target).await?;
+            let found = publish::find_published(self.job, self.cx, &target).await?;
             self.working.published = found.map(Arc::new);
             self.working.was_looked_for = true;
         }
-        Ok(self.working.published.is_some())
+        Ok(target)
     }
 
-    async fn plan(&mut self, target: &Target, children: &Children) -> Result<()> {
+    async fn plan(&mut self, target: &Target, children: &Children, is_to_end: bool) -> Result<()> {
         match planning::plan(self.job, self.cx, target).boxed().await {
             Ok(planned) => {
                 self.working.planned = Some(Arc::new(planned));
+                self.working.failed_plans = 0;
                 self.look(target, children).await?;
                 self.working.is_settled = true; // until a pod is seen
                 self.count();
                 Ok(())
             }
             Err(PlanFailure::Never(reason, why)) => self.end_badly(&Failure::Never(reason, why), None, children).await,
-            Err(PlanFailure::Error(error)) => Err(error),
+            Err(PlanFailure::Error(error @ Error::HeadMoved { .. })) => Err(error),
+            Err(PlanFailure::Error(error)) => {
+                self.working.failed_plans = self.working.failed_plans.saturating_add(1);
+                let is_vain = error.retry() == Retry::WhenChanged || self.working.failed_plans >= PLANS_BORNE;
+                if is_to_end && is_vain {
+                    let (namespace, job) = (self.job.namespace(), self.job.name_any());
+                    tracing::info!(namespace, job, %error, "ends without a plan");
+                    self.working.is_unplannable = true;
+                    return Ok(());
+                }
+                Err(error)
+            }
         }
     }
 
@@ -208,6 +252,7 @@ impl Look<'_> {
         let planned = self.planned()?;
         batch::start(self.job, self.cx, target, (&planned, &self.working.results), attempt).boxed().await?;
         self.working.started = Some((attempt, Instant::now()));
+        self.working.attempts.start(self.working.work.ended);
         self.working.is_settled = false;
         Ok(())
     }
@@ -245,7 +290,11 @@ impl Look<'_> {
             (Wait::Linger(left), _) => Ok(Some(Done::Wait(Some(left)))),
             (Wait::Resumption, _) => {
                 self.tell(children, suspended(), None).await?;
-                Ok(Some(Done::Wait(None)))
+                Ok(Some(Done::Wait(self.until_deadline())))
+            }
+            (Wait::Pause(left), _) => {
+                self.tell(children, paused(), None).await?;
+                Ok(Some(Done::Wait(Some(self.until_deadline().map_or(left, |deadline| left.min(deadline))))))
             }
             (Wait::Stopping, _) | (Wait::Pods, None) => Ok(Some(Done::Wait(Some(STOPPING_LOOK)))),
             (Wait::Pods, Some(target)) => self.wait_for_pods(children, target).await,
@@ -267,7 +316,9 @@ impl Look<'_> {
 
     /// Ends the Job without an output; what it finished stays in the memo.
     async fn fail(&mut self, target: &Target, children: &Children, why: Failure) -> Result<()> {
-        let planned = self.planned()?;
+        let Some(planned) = self.working.planned.clone() else {
+            return self.end_badly(&why, None, children).await;
+        };
         let end = End { job: self.job, target, planned: &planned, results: &self.working.results };
         let failed = end.fail(self.cx).boxed().await?;
         self.end_badly(&why, Some((Summary::of(&failed.record), failed.at)), children).await

@@ -5,6 +5,7 @@
 //! in the API, never in memory. [`Working`] only spares reading it twice.
 
 mod announce;
+mod attempts;
 mod batch;
 mod config;
 mod convert;

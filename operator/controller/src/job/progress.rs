@@ -25,12 +25,14 @@ use crate::{
 
 /// How far apart the writes of a Job's progress are at least.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+/// The shortest wait: time passes while one looks.
+const SOONEST: Duration = Duration::from_millis(50);
 /// How far apart looks at a waiting Job's events are at least.
 const EVENTS_EVERY: Duration = Duration::from_secs(5);
 
 impl Look<'_> {
     pub(super) async fn wait_for_pods(&mut self, children: &Children, target: &Target) -> Result<Option<Done>> {
-        let every = next_look(children.age(self.cx.now()));
+        let every = next_look(children.age());
         let is_due =
             self.working.looked.is_none_or(|(at, ended)| at.elapsed() >= every || ended != children.ended_pods());
         if is_due {
@@ -49,8 +51,9 @@ impl Look<'_> {
         };
         let wait = self.tell_progress(children, standing).await?;
         let since = self.working.looked.map_or(every, |(at, _)| at.elapsed());
-        let next = every.saturating_sub(since).max(Duration::from_millis(50));
-        Ok(Some(Done::Wait(Some(wait.map_or(next, |wait| next.min(wait)).min(self.until_deadline())))))
+        let next = every.saturating_sub(since).max(SOONEST);
+        let waits = [Some(next), wait, self.until_deadline()];
+        Ok(Some(Done::Wait(waits.into_iter().flatten().min())))
     }
 
     fn age(&self) -> Duration {
@@ -59,16 +62,16 @@ impl Look<'_> {
         age.and_then(|age| Duration::try_from(age).ok()).unwrap_or_default()
     }
 
-    fn until_deadline(&self) -> Duration {
-        let timeout = self.job.spec.snapshot.spec.timeout_seconds.map(|seconds| Duration::from_secs(seconds.into()));
-        let left = timeout.map_or(Duration::MAX, |timeout| timeout.saturating_sub(self.age()));
-        left.max(Duration::from_millis(50))
+    /// What is left of the Job's time; none where it has no end.
+    pub(super) fn until_deadline(&self) -> Option<Duration> {
+        let left = self.deadline()?.duration_since(self.cx.now());
+        Some(Duration::try_from(left).unwrap_or_default().max(SOONEST))
     }
 
     /// What stands in the pods' way. Events are read where pods are missing or do not start.
     async fn finding(&mut self, children: &Children) -> Result<Option<Finding>> {
         let Some(newest) = children.newest() else { return Ok(None) };
-        let is_stuck = children.is_stuck(self.cx.now());
+        let is_stuck = children.is_stuck();
         let is_due = self.working.events.as_ref().is_none_or(|(at, _)| at.elapsed() >= EVENTS_EVERY);
         if is_stuck && is_due {
             let api: Api<Event> =
@@ -144,6 +147,12 @@ impl Look<'_> {
         self.cx.status.write(CONCERN, self.job, &status).await?;
         Ok(())
     }
+}
+
+/// How a Job stands whose last pods have ended no datum.
+pub(super) fn paused() -> Standing {
+    let message = "the last pods ended without a datum done; others are started after a pause, which doubles each time";
+    Standing::new(Kstatus::Reconciling, Reason::PodsCannotStart, message)
 }
 
 /// How a suspended Job stands.

@@ -140,6 +140,9 @@ pub(crate) fn failed(job: &Job, facts: &Failed<'_>) -> JobStatus {
 
 fn reason(facts: &Failed<'_>, failures: &[Failure]) -> (Reason, String) {
     match facts.why {
+        Why::Cancelled if facts.planned.is_none() => {
+            (Reason::Canceled, "cancelled; it could not be planned, so nothing of it is remembered".to_owned())
+        }
         Why::Cancelled => (Reason::Canceled, "cancelled; datums that were done are remembered".to_owned()),
         Why::TimedOut => {
             let message =

@@ -117,6 +117,9 @@ fn standing(pipeline: &Pipeline, seen: &Seen, jobs: &[Arc<Job>]) -> Standing {
         return Standing::new(State::Ready, Reason::Suspended, "suspended: no new Job is made until suspend is false");
     }
     if let Some(job) = active {
+        if let Some(standing) = stalled(job) {
+            return standing;
+        }
         return Standing::new(State::Ready, Reason::JobRunning, format!("Job {} is running", job.name_any()));
     }
     match &seen.wanted {
@@ -127,6 +130,17 @@ fn standing(pipeline: &Pipeline, seen: &Seen, jobs: &[Arc<Job>]) -> Standing {
             None => Standing::new(State::Reconciling, Reason::Progressing, "a Job is about to be made"),
         },
     }
+}
+
+/// How a Pipeline stands whose Job can't go on: as the Job does. Nothing newer runs before it has ended.
+fn stalled(job: &Job) -> Option<Standing> {
+    let conditions = &job.status.as_ref()?.conditions;
+    let stalled =
+        conditions::find(conditions, Type::Stalled.as_str()).filter(|condition| condition.status == "True")?;
+    let reason = Reason::ALL.iter().copied().find(|reason| reason.as_str() == stalled.reason)?;
+    let (name, why) = (job.name_any(), stalled.message.trim_end_matches('.'));
+    let message = format!("Job {name} can't go on: {why}. To give it up, set cancel in Job {name}");
+    Some(Standing::new(State::Stalled, reason, message))
 }
 
 fn failed(job: &Job) -> String {

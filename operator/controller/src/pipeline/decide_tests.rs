@@ -167,6 +167,18 @@ fn a_failed_job_stalls_the_pipeline_and_says_what_to_do() {
 }
 
 #[test]
+fn a_job_that_cannot_go_on_stalls_its_pipeline_for_the_same_reason() {
+    let conditions = kstatus(State::Stalled, Reason::ConfigMapNotFound, "ConfigMap words is not there.", 1, NOW);
+    let status_of_job = Some(JobStatus { conditions, ..JobStatus::default() });
+    let stuck = Arc::new(Job { status: status_of_job, ..Job::clone(&job(&name_of(1), JobState::Active)) });
+    let seen = seen(Wanted::Sets(vec![set(1)]), vec![stuck]);
+    let status = status(&pipeline(), &Facts::of(&pipeline(), &seen, &seen.jobs));
+    let ready = find(&status.conditions, "Ready").expect("it is always there");
+    assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "ConfigMapNotFound"));
+    assert!(ready.message.contains("ConfigMap words is not there. To give it up, set cancel"), "{}", ready.message);
+}
+
+#[test]
 fn scale_sees_the_pods_at_work() {
     let seen = seen(Wanted::UpToDate, vec![job("old", JobState::Succeeded), job("new", JobState::Active)]);
     let status = status(&pipeline(), &Facts::of(&pipeline(), &seen, &seen.jobs));
