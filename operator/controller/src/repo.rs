@@ -194,7 +194,7 @@ pub(crate) fn tell(error: &Error) -> Standing {
     let (reason, message) = match error {
         Error::Told { reason, message, .. } => (*reason, message.clone()),
         Error::Api { .. } | Error::Timeout { .. } => (Reason::ApiError, chain(error)),
-        Error::Store { source, .. } => (stores::reason(source), stores::plain(&chain(error))),
+        Error::Store { source, .. } => (stores::reason(source), stores::told(&chain(error), source)),
         Error::HeadMoved { .. } | Error::NotLeading | Error::Injected { .. } => (Reason::Progressing, chain(error)),
         Error::Bug(_) => (Reason::InternalError, chain(error)),
     };

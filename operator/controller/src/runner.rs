@@ -1,11 +1,16 @@
 //! Runs one kind's reconciler over a cache and its triggers: kube's `applier`, with a backoff per object
 //! and the metrics that all kinds share.
 //!
+//! A failure is told in the object's status, which is a change of the object: after a failure such changes are passed
+//! over, or a message that is another each time would be tried again at once, for ever. What its owner changes (spec,
+//! labels, annotations, deletion) and what the triggers name is looked at without delay all the same.
+//!
 //! Runs only while this replica leads. On stop it takes no new work and ends when what is in flight has.
 
 use std::{
     collections::HashMap,
     fmt::Debug,
+    hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -13,6 +18,7 @@ use std::{
 use futures::{FutureExt, StreamExt, stream, stream::BoxStream};
 use kube::{
     Resource, ResourceExt,
+    api::ObjectMeta,
     runtime::{
         applier,
         controller::{Action, Config, Error as ApplierError},
@@ -48,7 +54,17 @@ pub async fn run<K, F, Fut>(
     Fut: Future<Output = Result<Action>> + Send + 'static,
 {
     let kind = K::kind(&()).into_owned();
-    let own = cache.triggers(cache.store(), |object: &K| [ObjectRef::from_obj(object)]);
+    let failures = Arc::new(Failures::default());
+    let own = {
+        let (failures, there) = (failures.clone(), cache.store());
+        cache.triggers(cache.store(), move |object: &K| {
+            let reference = ObjectRef::from_obj(object);
+            if there.get(&reference).is_none() {
+                failures.forget(&object.uid().unwrap_or_default());
+            }
+            (!failures.waits_unchanged(object.meta())).then_some(reference)
+        })
+    };
     let all = cache.store();
     let first = stream::once(async move { stream::iter(all.state()) })
         .flatten()
@@ -57,7 +73,6 @@ pub async fn run<K, F, Fut>(
     let queue = stream::select_all(triggers.into_iter().chain([own, first]))
         .take_until(stop.cancelled_owned())
         .map(Ok::<_, Error>);
-    let failures = Arc::new(Failures::default());
     let config = Config::default().concurrency(cx.settings.concurrency);
     let reconciler = {
         let (failures, kind) = (failures.clone(), kind.clone());
@@ -88,7 +103,7 @@ pub async fn run<K, F, Fut>(
     let policy = {
         let (failures, kind) = (failures.clone(), kind.clone());
         move |object: Arc<K>, error: &Error, _: Arc<Cx>| {
-            let wait = failures.next_wait(&object.uid().unwrap_or_default(), error.retry());
+            let wait = failures.next_wait(object.meta(), error.retry());
             let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
             match error {
                 Error::NotLeading => {}
@@ -128,24 +143,47 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// How often each object has failed in a row.
+/// How often each object has failed in a row, by its uid, and how it stood at the last time.
 #[derive(Default)]
-struct Failures(Mutex<HashMap<String, u32>>);
+struct Failures(Mutex<HashMap<String, Failed>>);
+
+#[derive(Default)]
+struct Failed {
+    count: u32,
+    version: u64,
+}
+
+/// What an object's owner decides, in a number: everything but its status.
+fn version(object: &ObjectMeta) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let ObjectMeta { generation, deletion_timestamp, labels, annotations, finalizers, .. } = object;
+    (generation, deletion_timestamp.is_some(), labels, annotations, finalizers).hash(&mut hasher);
+    hasher.finish()
+}
 
 impl Failures {
     fn forget(&self, uid: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
     }
 
-    fn next_wait(&self, uid: &str, retry: Retry) -> Duration {
+    /// Whether the object waits to be tried again and nothing but its status has changed since it failed.
+    fn waits_unchanged(&self, object: &ObjectMeta) -> bool {
+        let failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed = object.uid.as_ref().and_then(|uid| failures.get(uid));
+        failed.is_some_and(|failed| failed.version == version(object))
+    }
+
+    /// How long to wait after one more failure of an object that stood so.
+    fn next_wait(&self, object: &ObjectMeta, retry: Retry) -> Duration {
         let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = failures.entry(uid.to_owned()).or_insert(0);
+        let failed = failures.entry(object.uid.clone().unwrap_or_default()).or_default();
+        failed.version = version(object);
         let (first, longest) = match retry {
             Retry::Backoff => BACKOFF,
             Retry::WhenChanged => LOOK_AGAIN,
         };
-        let wait = first.saturating_mul(1 << (*count).min(16)).min(longest);
-        *count = count.saturating_add(1);
+        let wait = first.saturating_mul(1 << failed.count.min(16)).min(longest);
+        failed.count = failed.count.saturating_add(1);
         wait
     }
 }
@@ -157,13 +195,33 @@ mod tests {
     #[test]
     fn the_wait_doubles_up_to_its_limit_and_starts_anew_after_a_success() {
         let failures = Failures::default();
-        let waits: Vec<_> = (0..3).map(|_| failures.next_wait("a", Retry::Backoff).as_millis()).collect();
+        let a = object(1);
+        let waits: Vec<_> = (0..3).map(|_| failures.next_wait(&a, Retry::Backoff).as_millis()).collect();
         assert_eq!(waits, [250, 500, 1000]);
         for _ in 0..20 {
-            failures.next_wait("a", Retry::Backoff);
+            failures.next_wait(&a, Retry::Backoff);
         }
-        assert_eq!(failures.next_wait("a", Retry::Backoff), BACKOFF.1);
+        assert_eq!(failures.next_wait(&a, Retry::Backoff), BACKOFF.1);
         failures.forget("a");
-        assert_eq!(failures.next_wait("a", Retry::Backoff), BACKOFF.0);
+        assert_eq!(failures.next_wait(&a, Retry::Backoff), BACKOFF.0);
+    }
+
+    #[test]
+    fn after_a_failure_a_change_of_status_alone_is_passed_over() {
+        let failures = Failures::default();
+        let written =
+            |resource_version: &str| ObjectMeta { resource_version: Some(resource_version.into()), ..object(1) };
+        assert!(!failures.waits_unchanged(&written("7")), "nothing has failed");
+        failures.next_wait(&written("7"), Retry::Backoff);
+        assert!(failures.waits_unchanged(&written("8")), "its status was written");
+        assert!(!failures.waits_unchanged(&object(2)), "its spec was changed");
+        let annotations = Some([("varve.dev/resolve-image".to_owned(), "again".to_owned())].into());
+        assert!(!failures.waits_unchanged(&ObjectMeta { annotations, ..object(1) }));
+        failures.forget("a");
+        assert!(!failures.waits_unchanged(&written("8")), "it has succeeded");
+    }
+
+    fn object(generation: i64) -> ObjectMeta {
+        ObjectMeta { uid: Some("a".into()), generation: Some(generation), ..ObjectMeta::default() }
     }
 }

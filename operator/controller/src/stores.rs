@@ -209,7 +209,7 @@ fn config(name: &str, secret: &Secret) -> Result<BTreeMap<String, String>> {
 
 /// What the store's error means for whoever uses the Secret, with the remedy.
 pub fn about(secret: &str, error: &varve_store::Error) -> Error {
-    let words = plain(&chain(error));
+    let words = told(&chain(error), error);
     let remedy = match error {
         E::Config { .. } => ": correct the Secret",
         E::BucketNotFound { .. } => ": create the bucket, or correct url in the Secret",
@@ -256,6 +256,34 @@ pub fn plain(words: &str) -> String {
     out.replace('\n', " ").trim_end_matches([' ', ':']).to_owned()
 }
 
+/// The words of a failure of the store as a condition has them. Where it may pass by itself, ids in them are left out:
+/// the next try meets another pack or commit, and says the same otherwise. What is damaged keeps its name.
+pub fn told(words: &str, error: &varve_store::Error) -> String {
+    let words = plain(words);
+    if error.is_retryable() { without_ids(&words) } else { words }
+}
+
+/// A text with each id (32 or more hex digits, hyphens among them) made `…`, and with it the folder of two digits
+/// that packs lie in by their ids.
+fn without_ids(words: &str) -> String {
+    let mut out = String::with_capacity(words.len());
+    let mut rest = words;
+    while !rest.is_empty() {
+        let is_part = |c: char| c.is_ascii_hexdigit() || c == '-';
+        let (run, after) = rest.split_at(rest.find(|c| !is_part(c)).unwrap_or(rest.len()));
+        let is_id = run.bytes().filter(u8::is_ascii_hexdigit).count() >= 32;
+        let folder = out.len().saturating_sub(4);
+        if is_id && out.get(folder..).is_some_and(|end| end.starts_with('/') && end.ends_with('/')) {
+            out.truncate(folder + 1);
+        }
+        out.push_str(if is_id { "…" } else { run });
+        let plain = after.find(is_part).unwrap_or(after.len());
+        out.push_str(&after[..plain]);
+        rest = &after[plain..];
+    }
+    out
+}
+
 /// The reason that conditions carry for an error of the store.
 pub fn reason(error: &varve_store::Error) -> Reason {
     match error {
@@ -295,6 +323,17 @@ mod tests {
             "Error performing GET http://s3/b/x - Server returned non-2xx status code: 404 Not Found: NoSuchBucket: No bucket."
         );
         assert_eq!(plain("what is in the bucket in 2s: : "), "what is in the bucket");
+    }
+
+    #[test]
+    fn ids_are_left_out_of_what_may_pass_and_kept_in_what_is_damaged() {
+        let key = "v1/data/5f/0192f0c1-2345-7abc-8def-0123456789ab";
+        let passing =
+            varve_store::Error::Unreachable { doing: format!("write {key}"), what: "connection refused".into() };
+        assert_eq!(without_ids(&format!("write {key}: connection refused")), "write v1/data/…: connection refused");
+        assert!(!told(&passing.to_string(), &passing).contains("0192f0c1"));
+        let damaged = varve_store::Error::ObjectMissing { key: key.to_owned() };
+        assert!(told(&damaged.to_string(), &damaged).contains(key));
     }
 
     #[test]

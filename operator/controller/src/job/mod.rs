@@ -81,7 +81,19 @@ pub async fn run(cx: Arc<Cx>, stop: CancellationToken) {
         }
     };
     let (of_pipeline, of_space, of_repo) = (in_namespace.clone(), in_namespace.clone(), in_namespace);
+    let state = Arc::new(State::default());
+    let forget_deleted = {
+        let (jobs, state) = (caches.jobs.clone(), state.clone());
+        move |job: &Job| -> Option<ObjectRef<Job>> {
+            let there = jobs.get(&job.namespace().unwrap_or_default(), &job.name_any());
+            if there.is_none_or(|there| there.uid() != job.uid()) {
+                state.forget(&job.uid().unwrap_or_default()); // nobody looks at it any more
+            }
+            None
+        }
+    };
     let triggers = vec![
+        caches.jobs.triggers(all.clone(), forget_deleted),
         caches.batch_jobs.triggers(all.clone(), move |batch| of_label(batch.namespace(), batch.labels())),
         caches.pods.triggers(all.clone(), move |pod| of_label(pod.namespace(), pod.labels())),
         caches.pipelines.triggers(all.clone(), move |pipeline| {
@@ -96,7 +108,6 @@ pub async fn run(cx: Arc<Cx>, stop: CancellationToken) {
             })
         }),
     ];
-    let state = Arc::new(State::default());
     let cache = cx.caches.jobs.clone();
     runner::run(cx, cache, triggers, stop, move |job, cx| reconcile(job, cx, state.clone())).await;
 }

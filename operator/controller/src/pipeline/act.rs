@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt, api::ObjectMeta};
-use varve_api::{Commit, Job, Pipeline, Repo, job::JobSpec, labels, meta::SecretRef, repo::RepoSpec};
+use varve_api::{Job, Pipeline, Repo, job::JobSpec, labels, meta::SecretRef, repo::RepoSpec};
 
 use super::{
     State,
@@ -53,7 +53,7 @@ pub(crate) async fn act(
         applied.made = Some(job);
     }
     for job in deletes {
-        delete(cx, &job).await?;
+        cx.act.delete(job.as_ref()).await?; // the Commit of its output stays: old ones are the Repo's to remove
     }
     Ok(applied)
 }
@@ -99,15 +99,4 @@ fn job(pipeline: &Pipeline, seen: &Seen, new: &NewJob) -> Job {
         },
         status: None,
     }
-}
-
-/// Deletes an ended Job and the Commit object of its output. The commit itself stays where it is.
-async fn delete(cx: &Cx, job: &Job) -> Result<()> {
-    let namespace = job.namespace().unwrap_or_default();
-    let is_its_own = |commit: &Commit| commit.labels().get(labels::JOB).is_some_and(|name| *name == job.name_any());
-    if let Some(commit) = cx.caches.commits.get(&namespace, &job.name_any()).filter(|commit| is_its_own(commit)) {
-        cx.act.delete(commit.as_ref()).await?;
-    }
-    cx.act.delete(job).await?;
-    Ok(())
 }

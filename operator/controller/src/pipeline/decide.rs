@@ -46,7 +46,7 @@ pub(crate) struct Changes {
     pub(crate) makes_output: bool,
     /// Make this Job.
     pub(crate) makes_job: Option<NewJob>,
-    /// Delete these ended Jobs, and the Commit objects of their outputs.
+    /// Delete these ended Jobs.
     pub(crate) deletes: Vec<Arc<Job>>,
 }
 
