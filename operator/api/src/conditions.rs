@@ -186,7 +186,7 @@ reasons! {
     // Pipelines
     /// The output stands for the newest inputs.
     UpToDate,
-    /// An input has no Commit yet.
+    /// There is nothing to run before an input has a Commit, or a new one.
     WaitingForInput,
     /// A Job is running.
     JobRunning,
@@ -196,7 +196,7 @@ reasons! {
     Suspended,
     /// `suspend` is not set.
     NotSuspended,
-    /// The inputs combine each other in a circle.
+    /// The inputs combine each other in a circle, or Pipelines feed each other in one.
     InputCycle,
     /// The inputs can't be combined like that.
     InputInvalid,

@@ -149,6 +149,13 @@ pub struct Branch {
     pub head: Option<String>,
 }
 
+impl RepoSpec {
+    /// What the branch is pinned to, if it is.
+    pub fn pin(&self, branch: &str) -> Option<&str> {
+        self.branches.iter().find(|pinned| pinned.name == branch)?.head.as_deref()
+    }
+}
+
 /// What happens to a Repo's data when the Repo is deleted.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
 pub enum DeletionPolicy {

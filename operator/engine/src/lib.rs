@@ -5,6 +5,7 @@
 //! missing and is asked again. So every decision can be made twice, and every test is a table of facts.
 //!
 //! - [`inputs`], [`glob`], [`matches`], [`datums`]: what a Job works on.
+//! - [`circle`]: Pipelines that would set each other off for ever.
 //! - [`trigger`]: which input Commits go together, and when.
 //! - [`config`]: the ConfigMaps that a Job reads, kept as they were.
 //! - [`plan`]: what decides a datum's result, and how datums are cut into shards.
@@ -13,6 +14,7 @@
 //! - [`pod`]: the batch Jobs that do the work.
 //! - [`explain`]: what users read when pods do not get on.
 
+pub mod circle;
 pub mod commit;
 pub mod config;
 pub mod datums;

@@ -123,7 +123,7 @@ impl Look<'_> {
                     self.look(target, &children).await?;
                     self.working.is_settled = true;
                 }
-                (Next::Merge, Some(target)) => self.merge(target, &children).await?,
+                (Next::Merge, Some(target)) => self.merge(target, &children, decide::ending(&seen)).await?,
                 (Next::Announce, Some(target)) => {
                     let at = self.working.published.clone();
                     let at = at.ok_or_else(|| Error::Bug("nothing to announce".into()))?;
@@ -301,7 +301,8 @@ impl Look<'_> {
         }
     }
 
-    async fn merge(&mut self, target: &Target, children: &Children) -> Result<()> {
+    /// Publishes the output. Where that can't be done, what else ends the Job may.
+    async fn merge(&mut self, target: &Target, children: &Children, ending: Option<Failure>) -> Result<()> {
         let planned = self.planned()?;
         let end = End { job: self.job, target, planned: &planned, results: &self.working.results };
         match end.publish(self.cx).boxed().await {
@@ -310,7 +311,10 @@ impl Look<'_> {
                 Ok(())
             }
             Err(MergeFailure::Never(reason, why)) => self.fail(target, children, Failure::Never(reason, why)).await,
-            Err(MergeFailure::Error(error)) => Err(error),
+            Err(MergeFailure::Error(error)) => match ending {
+                Some(why) if error.retry() == Retry::WhenChanged => self.fail(target, children, why).await,
+                _ => Err(error),
+            },
         }
     }
 

@@ -33,6 +33,7 @@ use crate::{
     cx::Cx,
     error::{Error, Result},
     heads::{self, HeadMove, Moved, NameClaim},
+    pipeline::observe::check_unpinned,
 };
 
 /// What is written when a Job ends.
@@ -65,6 +66,7 @@ impl End<'_> {
         if let Some(head) = head.clone().filter(|head| head.commit == uid) {
             return Ok(At::read(store, head).await?); // an earlier try has landed, and its answer was lost
         }
+        check_unpinned(&cx.heads.newest(cx, &target.repo), target.branch.as_str())?;
         if head.as_ref() != planned.base.as_ref().map(|base| &base.head) {
             return Err(self.moved_on().into());
         }

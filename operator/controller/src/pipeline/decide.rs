@@ -125,11 +125,28 @@ fn standing(pipeline: &Pipeline, seen: &Seen, jobs: &[Arc<Job>]) -> Standing {
     match &seen.wanted {
         Wanted::UpToDate => Standing::new(State::Ready, Reason::UpToDate, "the output stands for the newest inputs"),
         Wanted::Waiting(why) => Standing::new(State::Ready, Reason::WaitingForInput, why.clone()),
-        Wanted::Sets(_) => match jobs.iter().rev().find(|job| job_state(job) == JobState::Failed) {
-            Some(job) => Standing::new(State::Stalled, Reason::JobFailed, failed(job)),
-            None => Standing::new(State::Reconciling, Reason::Progressing, "a Job is about to be made"),
-        },
+        Wanted::Sets(sets) => wanting(pipeline, seen, sets, jobs),
     }
+}
+
+/// How a Pipeline stands whose output's head lacks these sets, while none of its Jobs is at work.
+fn wanting(pipeline: &Pipeline, seen: &Seen, sets: &[Set], jobs: &[Arc<Job>]) -> Standing {
+    let names: Vec<String> = sets.iter().map(|set| job_name(&pipeline.name_any(), seen, set)).collect();
+    let stands = |name: &String| jobs.iter().any(|job| job.name_any() == *name);
+    if !names.iter().all(stands) {
+        return Standing::new(State::Reconciling, Reason::Progressing, "a Job is about to be made");
+    }
+    let is_wanted = |job: &&Arc<Job>| names.contains(&job.name_any());
+    let wanted = || jobs.iter().rev().filter(is_wanted);
+    if let Some(job) = wanted().find(|job| job_state(job) == JobState::Failed) {
+        return Standing::new(State::Stalled, Reason::JobFailed, failed(job));
+    }
+    let newest = wanted().next().map(|job| job.name_any()).unwrap_or_default();
+    let message = format!(
+        "the output branch was set back behind the Commit of Job {newest}: a new Commit of an input, or a change of the \
+         Pipeline, makes a new Job"
+    );
+    Standing::new(State::Ready, Reason::WaitingForInput, message)
 }
 
 /// How a Pipeline stands whose Job can't go on: as the Job does. Nothing newer runs before it has ended.

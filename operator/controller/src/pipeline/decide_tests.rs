@@ -179,6 +179,17 @@ fn a_job_that_cannot_go_on_stalls_its_pipeline_for_the_same_reason() {
 }
 
 #[test]
+fn a_branch_that_was_set_back_waits_for_news_and_does_not_promise_a_job() {
+    let jobs = vec![job("older", JobState::Failed), job(&name_of(1), JobState::Succeeded)];
+    let seen = seen(Wanted::Sets(vec![set(1)]), jobs);
+    assert_eq!(changes(&pipeline(), &seen).makes_job, None);
+    let status = status(&pipeline(), &Facts::of(&pipeline(), &seen, &seen.jobs));
+    let ready = find(&status.conditions, "Ready").expect("it is always there");
+    assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("True", "WaitingForInput"));
+    assert!(ready.message.contains(&format!("behind the Commit of Job {}", name_of(1))), "{}", ready.message);
+}
+
+#[test]
 fn scale_sees_the_pods_at_work() {
     let seen = seen(Wanted::UpToDate, vec![job("old", JobState::Succeeded), job("new", JobState::Active)]);
     let status = status(&pipeline(), &Facts::of(&pipeline(), &seen, &seen.jobs));

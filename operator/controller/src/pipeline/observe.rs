@@ -15,6 +15,7 @@ use varve_api::{
     pipeline::{PipelineSpec, ResolvedImage},
 };
 use varve_engine::{
+    circle::{Flow, circle},
     inputs::{InputTree, Leaf},
     plan::{self, ConfigMapContent, ConfigMaps},
     pod,
@@ -90,8 +91,12 @@ pub(crate) async fn observe(pipeline: &Pipeline, cx: &Cx, state: &State) -> Resu
     let told = |error: varve_engine::inputs::InputError| Error::stalled(error.reason(), error.to_string());
     let tree = InputTree::parse(&name, spec).map_err(told)?;
     check_output_free(pipeline, cx, &namespace, &name)?;
+    check_no_circle(pipeline, cx, &namespace, &name)?;
     check_secrets(pipeline, cx, state, &namespace).await?;
     let output = cx.heads.repo(cx, &namespace, spec.output_repo(&name));
+    if let Some(output) = &output {
+        check_unpinned(output, spec.output_branch())?;
+    }
     let repos = input_repos(cx, &namespace, &tree)?;
     let (store, store_ref) = one_store(cx, &namespace, &repos, output.as_deref()).await?;
     let image = image::resolve(pipeline, cx, state, &namespace).await?;
@@ -152,6 +157,38 @@ fn check_output_free(pipeline: &Pipeline, cx: &Cx, namespace: &str, name: &str) 
             wanted.1,
             wanted.0,
             first.name_any()
+        ),
+    ))
+}
+
+/// Pipelines may not feed each other in a circle: the youngest of one is held back.
+fn check_no_circle(pipeline: &Pipeline, cx: &Cx, namespace: &str, name: &str) -> Result<()> {
+    let flow = |pipeline: &Pipeline| {
+        let made = pipeline.creation_timestamp().map_or(i64::MAX, |time| time.0.as_second());
+        Flow::of(&pipeline.name_any(), (made, pipeline.uid().unwrap_or_default()), &pipeline.spec)
+    };
+    let all: Vec<Flow> =
+        cx.caches.pipelines.in_namespace(namespace, |_| true).iter().map(|pipeline| flow(pipeline)).collect();
+    let Some(names) = circle(&flow(pipeline), &all) else { return Ok(()) };
+    Err(Error::stalled(
+        Reason::InputCycle,
+        format!(
+            "the Pipelines {} → {name} feed each other in a circle, so each Commit would set off the next for ever: \
+             change an input or the output of one of them. Till then {name}, the youngest, makes no Job",
+            names.join(" → ")
+        ),
+    ))
+}
+
+/// A pinned branch takes no commit, also none of a Job's.
+pub(crate) fn check_unpinned(output: &Repo, branch: &str) -> Result<()> {
+    let Some(pin) = output.spec.pin(branch) else { return Ok(()) };
+    Err(Error::stalled(
+        Reason::BranchPinned,
+        format!(
+            "the output branch {branch} of Repo {} is pinned to {pin}: take its spec.branches[].head away, or set output \
+             to another branch",
+            output.name_any()
         ),
     ))
 }
