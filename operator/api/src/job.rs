@@ -77,8 +77,8 @@ pub const MAX_DATUM_NAME: usize = 160;
     printcolumn(
         name = "Shards",
         type_ = "integer",
-        json_path = ".status.shards.active",
-        description = "Pods at work."
+        json_path = ".status.shards.total",
+        description = "The parts that its pods work on, or worked on."
     ),
     printcolumn(
         name = "Took",

@@ -18,6 +18,12 @@ use crate::{schema, subset};
 pub const DEFAULT_TRIES: u32 = 3;
 /// The most datums a Job may have, where nothing else is said: stops a cross made by mistake.
 pub const DEFAULT_DATUM_LIMIT: u64 = 10_000_000;
+/// The most words of a command, in a spec or an image.
+pub const MAX_COMMAND_WORDS: usize = 64;
+/// The most arguments.
+pub const MAX_ARGS: usize = 256;
+/// The most characters of one word of either.
+pub const MAX_WORD: usize = 32_768;
 /// How many ended Jobs stay in the API, where nothing else is said.
 pub const DEFAULT_JOB_HISTORY_LIMIT: u32 = 20;
 
@@ -515,13 +521,17 @@ pub struct ResolvedImage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 160))]
     pub config_digest: Option<String>,
+    /// The architecture that it is built for, as nodes are labelled with it: its pods are kept to such nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub architecture: Option<String>,
     /// The image's entrypoint.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(max = 2048)), extend("x-kubernetes-list-type" = "atomic"))]
+    #[schemars(length(max = 64), inner(length(max = 32_768)), extend("x-kubernetes-list-type" = "atomic"))]
     pub entrypoint: Vec<String>,
     /// The image's default arguments.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(max = 2048)), extend("x-kubernetes-list-type" = "atomic"))]
+    #[schemars(length(max = 256), inner(length(max = 32_768)), extend("x-kubernetes-list-type" = "atomic"))]
     pub cmd: Vec<String>,
     /// The image's working directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -75,6 +75,8 @@ pub struct ImageConfig {
     pub user: Option<String>,
     /// `Env`, as `NAME=value`.
     pub env: Vec<String>,
+    /// The architecture that it is built for, in Go's words; absent where empty.
+    pub architecture: Option<String>,
 }
 
 impl ResolvedImage {
@@ -320,6 +322,8 @@ fn choose(entries: &[ImageIndexEntry], architecture: &str) -> Result<String, Ref
 struct ConfigBlob {
     #[serde(default)]
     config: Option<ConfigPart>,
+    #[serde(default)]
+    architecture: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -348,6 +352,7 @@ fn read_config(digest: String, bytes: &[u8]) -> Result<ImageConfig, Refusal> {
         working_dir: part.working_dir.filter(|dir| !dir.is_empty()),
         user: part.user.filter(|user| !user.is_empty()),
         env: part.env.unwrap_or_default(),
+        architecture: blob.architecture.filter(|architecture| !architecture.is_empty()),
     })
 }
 
@@ -465,7 +470,7 @@ mod tests {
     fn an_image_config_with_nulls_is_read() {
         let config = read_config(
             "sha256:c".into(),
-            br#"{"config": {"Entrypoint": null, "Cmd": ["/bin/x"], "WorkingDir": "", "Env": ["A=1"]}}"#,
+            br#"{"architecture": "arm64", "config": {"Entrypoint": null, "Cmd": ["/bin/x"], "WorkingDir": "", "Env": ["A=1"]}}"#,
         )
         .ok()
         .unwrap();
@@ -478,6 +483,7 @@ mod tests {
                 working_dir: None,
                 user: None,
                 env: vec!["A=1".into()],
+                architecture: Some("arm64".into()),
             }
         );
     }

@@ -85,7 +85,7 @@ pub(crate) fn succeeded(job: &Job, at: &At, summary: &Summary, shards: Option<Sh
     let message = standing.message.clone();
     JobStatus {
         datums: Some(counts(summary)),
-        shards: Some(ended_shards(shards)),
+        shards: Some(ended_shards(shards.or_else(|| shards_before(job)))),
         output_commit: Some(at.head.commit.to_string()),
         explanation: is_empty.then_some(message),
         provenance: Some(full_provenance(job, summary, at.commit.job_record.as_ref(), digest_of(at))),
@@ -129,7 +129,7 @@ pub(crate) fn failed(job: &Job, facts: &Failed<'_>) -> JobStatus {
             skipped: summary.total.saturating_sub(facts.work.to_run), // what was not run any more counts nowhere
             ..counts(summary)
         }),
-        shards: Some(ShardCounts { active: 0, ..facts.shards.unwrap_or_default() }),
+        shards: Some(ShardCounts { active: 0, ..facts.shards.or_else(|| shards_before(job)).unwrap_or_default() }),
         explanation,
         first_failures: failures,
         took: facts.record.and_then(|(summary, _)| took(summary)),
@@ -265,6 +265,11 @@ fn counts(summary: &Summary) -> DatumCounts {
     let Summary { total, processed, failed, .. } = summary;
     let skipped = total.saturating_sub(*processed).saturating_sub(*failed);
     DatumCounts { total: *total, skipped, processed: *processed, failed: *failed }
+}
+
+/// The shards that the status has told of: the batch Job may be gone before the Job's end is told.
+fn shards_before(job: &Job) -> Option<ShardCounts> {
+    job.status.as_ref()?.shards
 }
 
 /// Shards of a Job that has ended well: none is at work any more, whatever Kubernetes has noticed yet.

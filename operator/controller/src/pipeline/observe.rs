@@ -452,6 +452,7 @@ pub(crate) fn api_image(
         reference: reference.to_owned(),
         manifest_digest: Some(resolved.manifest_digest),
         config_digest: config.as_ref().map(|config| config.digest.clone()),
+        architecture: config.as_ref().and_then(|config| config.architecture.clone()),
         entrypoint: config.as_ref().map(|config| config.entrypoint.clone()).unwrap_or_default(),
         cmd: config.as_ref().map(|config| config.cmd.clone()).unwrap_or_default(),
         working_dir: config.as_ref().and_then(|config| config.working_dir.clone()),

@@ -7,6 +7,7 @@
 mod check;
 mod containers;
 mod import;
+mod platform;
 
 use std::collections::BTreeMap;
 
@@ -25,6 +26,7 @@ use varve_format::Hash;
 
 pub use check::{PodError, check, secrets_named};
 pub use import::{ImportJob, import};
+pub use platform::architecture;
 
 /// How often Kubernetes may replace a shard's failed pod. Tries are counted per datum in the store, so this only
 /// keeps a shard that can never start from being replaced for ever; the operator steps in long before.
@@ -130,6 +132,7 @@ pub fn attempt_of(job: &BatchJob) -> Option<u32> {
 
 fn shard_pod(job: &ShardJob<'_>, around: &Surroundings) -> PodSpec {
     let settings = job.snapshot.spec.pod.clone().unwrap_or_default();
+    let nodes = platform::node_selector(&settings, &job.snapshot.image);
     let security = settings.security_context.unwrap_or_default();
     let store = Volume {
         name: pod::STORE_VOLUME.to_owned(),
@@ -144,7 +147,7 @@ fn shard_pod(job: &ShardJob<'_>, around: &Surroundings) -> PodSpec {
         init_containers: Some(vec![containers::install(around)]),
         containers: vec![containers::user(job.snapshot, around), containers::keeper(job, around)],
         volumes: Some(own.into_iter().chain(settings.volumes).collect()),
-        node_selector: some_map(settings.node_selector),
+        node_selector: some_map(nodes),
         tolerations: some_list(settings.tolerations),
         affinity: settings.affinity,
         priority_class_name: settings.priority_class_name,
