@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use futures::TryStreamExt;
 use kube::ResourceExt;
 use uuid::Uuid;
 use varve_api::{Job, Repo, conditions::Reason};
@@ -143,6 +144,21 @@ pub(crate) async fn read_record(store: &Store, commit: &Commit) -> Result<Option
     let Some(at) = &commit.job_record else { return Ok(None) };
     let bytes = store.read_all(at, MAX_RECORD_BYTES).await.map_err(Error::store("read a Job's record"))?;
     JobRecord::from_bytes(&bytes).map(Some).map_err(|error| Error::Bug(format!("a Job's record: {error}")))
+}
+
+/// How many datums the Job that made a commit had in all, if one did. Read from the record's end: a record has as many
+/// datums as its Job had changes, and the Job after it mostly has a few.
+pub(crate) async fn read_total(store: &Store, commit: &Commit) -> Result<Option<u64>> {
+    let Some(at) = &commit.job_record else { return Ok(None) };
+    let mut end = Vec::new();
+    let mut parts = store.read(at, at.size.saturating_sub(JobRecord::TOTAL_BYTES)..at.size);
+    while let Some(part) = parts.try_next().await.map_err(Error::store("read the end of a Job's record"))? {
+        end.extend_from_slice(&part);
+    }
+    match JobRecord::total_at_end(&end) {
+        Some(total) => Ok(Some(total)),
+        None => Ok(read_record(store, commit).await?.map(|record| record.total)),
+    }
 }
 
 /// The commits' uids by input, for the environment of the code.

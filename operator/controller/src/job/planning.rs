@@ -23,7 +23,7 @@ use varve_store::{Commit, NodeRef, Store};
 use super::{
     batch::output_uid,
     config, convert,
-    inputs::{At, Input, Target, at_head, inputs, read_record},
+    inputs::{At, Input, Target, at_head, inputs, read_total},
 };
 use crate::{
     cx::Cx,
@@ -33,6 +33,8 @@ use crate::{
 
 /// Rows of the last result looked up at once.
 const LOOKUPS_IN_FLIGHT: usize = 32;
+/// Datums made between two pauses in which others have their turn: leases are renewed on the same threads.
+const DATUMS_AT_A_TIME: usize = 4096;
 /// Datum hashes given to one lookup in the memo.
 const MEMO_BATCH: usize = 10_000;
 
@@ -169,8 +171,11 @@ impl Planner<'_> {
         for (index, leaf) in self.tree.leaves().iter().enumerate().filter(|(index, _)| needed[*index]) {
             facts[index].all = Some(self.all(leaf, &self.inputs[index]).await?);
         }
-        let changes: Vec<DatumChange> =
-            Expansion::incremental(self.tree, self.spec_digest, facts, self.limit).collect::<Result<_, _>>()?;
+        let mut changes: Vec<DatumChange> = Vec::new();
+        for change in Expansion::incremental(self.tree, self.spec_digest, facts, self.limit) {
+            changes.push(change?);
+            give_way(changes.len()).await;
+        }
         let rows = base.commit.map(&MapKind::DATUMS);
         let lookups = stream::iter(changes).map(|change| async move {
             let before = match rows {
@@ -205,10 +210,11 @@ impl Planner<'_> {
             None => stream::empty().boxed(),
         };
         let mut rows = pin!(rows.map_err(Error::store("read the datums of the last result")).peekable());
-        let (mut datums, mut total) = (Vec::new(), 0);
+        let (mut datums, mut total) = (Vec::new(), 0_usize);
         for change in expansion {
             let DatumChange { key, after, .. } = change?;
             total += 1;
+            give_way(total).await;
             while let Some(row) = rows.as_mut().next_if(|row| is_before(row, &key)).await {
                 datums.push(gone(row?)?);
             }
@@ -222,7 +228,7 @@ impl Planner<'_> {
         while let Some(row) = rows.as_mut().next().await {
             datums.push(gone(row?)?);
         }
-        Ok((datums, total))
+        Ok((datums, total as u64))
     }
 
     /// The matches of a leaf that differ between two trees.
@@ -254,14 +260,21 @@ impl Planner<'_> {
 
     /// How many datums the base stands for: its Job's record says it; else they are counted.
     async fn base_total(&self, base: &At) -> Result<u64> {
-        if let Some(record) = read_record(self.store, &base.commit).await? {
-            return Ok(record.total);
+        if let Some(total) = read_total(self.store, &base.commit).await? {
+            return Ok(total);
         }
         let Some(rows) = base.commit.map(&MapKind::DATUMS) else { return Ok(0) };
         let rows = self.store.map_scan(rows, &MapKind::DATUMS, None);
         rows.try_fold(0, |count, _| std::future::ready(Ok(count + 1)))
             .await
             .map_err(Error::store("count the datums of the last result"))
+    }
+}
+
+/// Lets others have their turn, once in a while.
+async fn give_way(done: usize) {
+    if done.is_multiple_of(DATUMS_AT_A_TIME) {
+        tokio::task::yield_now().await;
     }
 }
 

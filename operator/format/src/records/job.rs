@@ -144,6 +144,32 @@ pub struct MemoBlockRef {
     pub block: Option<ContentRef>,
 }
 
+/// The tag of [`JobRecord::total`], field 9 as a varint.
+const TOTAL_TAG: u8 = 9 << 3;
+
+impl JobRecord {
+    /// Bytes at the end of a record that hold its total.
+    pub const TOTAL_BYTES: u64 = 11;
+
+    /// The total of a record by its last bytes, so that nobody need read all datums for one number.
+    ///
+    /// Fields are written in the order of their numbers and the total has the highest, so a record ends in its tag and
+    /// a varint, of which only the last byte is below 128. None where it ends in something else: a total of 0 is not
+    /// written, and a later version may add fields. Then the whole record says it.
+    pub fn total_at_end(end: &[u8]) -> Option<u64> {
+        let (&last, before) = end.split_last().filter(|(last, _)| **last < 0x80)?;
+        let start = before.iter().rposition(|byte| *byte < 0x80)?;
+        if before[start] != TOTAL_TAG {
+            return None;
+        }
+        let groups = before[start + 1..].iter().chain([&last]);
+        groups.rev().try_fold(0_u64, |total, group| {
+            let shifted = total.checked_mul(0x80)?;
+            shifted.checked_add(u64::from(group & 0x7f))
+        })
+    }
+}
+
 impl MemoEntry {
     /// Its datum's hash.
     pub fn hash(&self) -> Result<Hash, DecodeError> {
@@ -155,5 +181,31 @@ impl MemoBlockRef {
     /// The hash of its first entry.
     pub fn first(&self) -> Result<Hash, DecodeError> {
         wire::hash(&self.first, "memo block first hash")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn total_of(record: &JobRecord) -> Option<u64> {
+        let bytes = record.encode_to_vec();
+        let tail = bytes.len().saturating_sub(usize::try_from(JobRecord::TOTAL_BYTES).expect("11"));
+        JobRecord::total_at_end(&bytes[tail..])
+    }
+
+    #[test]
+    fn a_record_ends_in_its_total() {
+        for total in [1, 72, 127, 128, 9288, 1 << 21, 1_000_000, u64::from(u32::MAX), u64::MAX] {
+            let datums = vec![JobDatum { key: vec![TOTAL_TAG; 40], reason: "H".repeat(9), ..JobDatum::default() }];
+            assert_eq!(total_of(&JobRecord { ended_ns: 1 << 60, datums, total, ..JobRecord::default() }), Some(total));
+        }
+    }
+
+    #[test]
+    fn a_record_that_does_not_say_its_total_is_not_guessed_at() {
+        assert_eq!(total_of(&JobRecord { ended_ns: 1_700_000_000_000_000_000, ..JobRecord::default() }), None);
+        assert_eq!(JobRecord::total_at_end(&[]), None);
+        assert_eq!(JobRecord::total_at_end(&[TOTAL_TAG, 0x80]), None);
     }
 }
