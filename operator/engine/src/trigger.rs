@@ -32,6 +32,20 @@ pub struct InputCommits {
     pub new: Vec<Candidate>,
 }
 
+impl InputCommits {
+    /// The same, its runs ascending along the branch. Uids of Commits that were made within one second are in no order
+    /// (`docs/decisions/0080`), but sets are taken in the order of runs, and a branch's commits in that of the branch.
+    #[must_use]
+    pub fn ascending(mut self) -> Self {
+        let mut newest = self.last.as_ref().map(|last| last.run);
+        for candidate in &mut self.new {
+            candidate.run = newest.map_or(candidate.run, |newest| newest.max(candidate.run));
+            newest = Some(candidate.run);
+        }
+        self
+    }
+}
+
 /// A commit that may be taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {

@@ -36,6 +36,14 @@ fn ids<const N: usize>(names: [&str; N]) -> Vec<Uuid> {
 }
 
 #[test]
+fn commits_of_one_second_keep_the_order_of_their_branch() {
+    let run = |run| commit("a", 1, run, &[]);
+    let ascending = input("a", Some(run(5)), vec![run(3), run(9), run(7)]).ascending();
+    let runs: Vec<u8> = ascending.new.iter().map(|candidate| candidate.run.as_bytes()[0]).collect();
+    assert_eq!(runs, [5, 9, 9]);
+}
+
+#[test]
 fn each_commit_of_a_single_input_gets_its_own_set_in_branch_order() {
     let new = vec![commit("a2", 2, 2, &[]), commit("a3", 3, 3, &[])];
     let inputs = [input("a", Some(commit("a1", 1, 1, &[])), new)];

@@ -126,7 +126,6 @@ impl History {
             at = before;
         }
         since.new.reverse();
-        ascend(&mut since);
         Ok(since)
     }
 
@@ -190,17 +189,6 @@ impl History {
     }
 }
 
-/// Makes runs ascend along the branch. Uids of Commits that were made within one second are in no order, but sets
-/// are taken in the order of runs, and a branch's commits in that of the branch.
-fn ascend(since: &mut Since) {
-    let mut newest = since.last.as_ref().map(|last| last.run);
-    for candidate in &mut since.new {
-        let run = newest.map_or(candidate.run, |newest| newest.max(candidate.run));
-        candidate.run = run;
-        newest = Some(run);
-    }
-}
-
 fn known(commit: StoredCommit) -> Result<Known> {
     let StoredCommit { identity, seal, .. } = commit;
     let broken = |error: varve_format::DecodeError| Error::Bug(format!("commit identity: {error}"));
@@ -261,21 +249,4 @@ fn derived_uid(commit: &Commit) -> Option<Uuid> {
 fn is_young(head: &Head, now: Timestamp) -> bool {
     let age = i64::try_from(now.as_nanosecond()).unwrap_or(i64::MAX).saturating_sub(head.time_ns);
     u64::try_from(age).map_or(true, |age| Duration::from_nanos(age) < OBJECT_ON_ITS_WAY)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn candidate(run: u128) -> Candidate {
-        Candidate { uid: Uuid::from_u128(run), seq: 1, run: Uuid::from_u128(run), closure: Vec::new() }
-    }
-
-    #[test]
-    fn commits_of_one_second_keep_the_order_of_their_branch() {
-        let mut since = Since { last: Some(candidate(5)), new: [3, 9, 7].map(candidate).into(), look_again: false };
-        ascend(&mut since);
-        let runs: Vec<u128> = since.new.iter().map(|candidate| candidate.run.as_u128()).collect();
-        assert_eq!(runs, [5, 9, 9]);
-    }
 }

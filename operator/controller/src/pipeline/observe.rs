@@ -359,14 +359,15 @@ impl Here<'_> {
                 None => super::history::Since::default(),
             };
             look_again |= since.look_again;
-            inputs.push(InputCommits {
+            let commits = InputCommits {
                 input: leaf.name.clone(),
                 repo: repo_uid,
                 repo_name: leaf.repo.to_string(),
                 branch: leaf.branch.to_string(),
                 last: since.last,
                 new: since.new,
-            });
+            };
+            inputs.push(commits.ascending());
         }
         let look_again = look_again.then_some(Duration::from_secs(2));
         let is_recorded = head.is_some_and(|head| records_spec(&head.identity, self.name, self.tree, spec_digest));
