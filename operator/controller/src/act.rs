@@ -32,8 +32,6 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 pub enum Verb {
     /// POST.
     Create,
-    /// PATCH by server-side apply.
-    Apply,
     /// PATCH of `/status` by server-side apply.
     ApplyStatus,
     /// PATCH of `/status` by JSON patch: moving heads.
@@ -51,7 +49,6 @@ impl Verb {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Create => "create",
-            Self::Apply => "apply",
             Self::ApplyStatus => "apply-status",
             Self::MoveHead => "move-head",
             Self::PatchMetadata => "patch-metadata",
@@ -210,21 +207,6 @@ impl Act {
             }
             Err(error) => Err(error),
         }
-    }
-
-    /// Applies `object` by server-side apply as `manager`, taking over its fields from anybody.
-    pub async fn apply<K>(&self, manager: &str, object: &K) -> Result<K>
-    where
-        K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + Debug
-            + Serialize
-            + DeserializeOwned,
-    {
-        let api = self.namespaced(object);
-        let params = PatchParams::apply(manager).force();
-        let (name, patch) = (object.name_any(), Patch::Apply(object));
-        self.api(Call::on(Verb::Apply, object), || api.patch(&name, &params, &patch)).await
     }
 
     /// Applies `status` to the `/status` of `object` as `manager`. The uid goes along: a status meant

@@ -56,7 +56,7 @@ fn resolved(parent: &[&str], changes: &[Change], mut facts: Facts) -> Result<Vec
                     }
                     let matches = all.into_iter().filter_map(|at| {
                         let object = stands(&at)?;
-                        crate::matches::find_match(&glob, at, object)
+                        glob.matches(&at, &object).then_some(Match { path: at, object })
                     });
                     let matches = matches.collect();
                     facts.matches(Tree::Parent, glob, matches);

@@ -52,7 +52,7 @@ fn changes(before: &Repos, after: &Repos) -> Vec<Vec<MatchChange>> {
             let side = |repo: &BTreeMap<String, String>| repo.get(name).map(|content| object(content));
             crate::matches::Change { path: path(name), before: side(before), after: side(after) }
         };
-        crate::matches::changed_matches(&glob, names.into_iter().map(change)).collect()
+        names.into_iter().map(change).flat_map(|change| crate::matches::changed_match(&glob, change)).collect()
     };
     before.iter().zip(after).map(of_leaf).collect()
 }

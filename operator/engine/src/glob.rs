@@ -79,11 +79,6 @@ impl Glob {
         !text.contains(['*', '?', '[', '{', '\\'])
     }
 
-    /// Whether it is `/`: the whole repo as one match.
-    pub fn is_whole(&self) -> bool {
-        self.segments.is_empty()
-    }
-
     /// Whether what stands at `path` is a match.
     pub fn matches(&self, path: &RepoPath, object: &Object) -> bool {
         let fits_kind = match self.depth() {
@@ -93,13 +88,6 @@ impl Glob {
             Depth::AnyFile => !object.is_directory(),
         };
         fits_kind && self.whole.is_match(path.as_str())
-    }
-
-    /// What the parentheses of the pattern hold for `path`, in order.
-    pub fn captures(&self, path: &RepoPath) -> Option<Vec<String>> {
-        let captures = self.whole.captures(path.as_str())?;
-        let text = |group: Option<regex::Match<'_>>| group.map_or_else(String::new, |group| group.as_str().to_owned());
-        Some(captures.iter().skip(1).map(text).collect())
     }
 
     /// How deep matches lie.

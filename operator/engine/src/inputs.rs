@@ -75,11 +75,6 @@ impl InputTree {
         &self.arms
     }
 
-    /// The index of the leaf `name`.
-    pub fn find_leaf(&self, name: &str) -> Option<usize> {
-        self.leaves.binary_search_by(|leaf| leaf.name.as_str().cmp(name)).ok()
-    }
-
     /// Whether the same files give the same datum keys under both trees: then a change of files can be planned by
     /// that change alone. Which Repo and branch are read makes no difference to that.
     pub fn has_shape_of(&self, other: &Self) -> bool {

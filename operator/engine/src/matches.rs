@@ -40,14 +40,6 @@ pub struct MatchChange {
     pub after: Option<Object>,
 }
 
-/// What of `changes` concerns the matches of `glob`.
-pub fn changed_matches<'a>(
-    glob: &'a Glob,
-    changes: impl IntoIterator<Item = Change> + 'a,
-) -> impl Iterator<Item = MatchChange> + 'a {
-    changes.into_iter().flat_map(|change| changed_match(glob, change))
-}
-
 /// What one change means for the matches of `glob`: nothing, one change, or a match that went and another that came.
 pub fn changed_match(glob: &Glob, change: Change) -> impl Iterator<Item = MatchChange> + use<> {
     let Change { path, before, after } = change;
@@ -65,11 +57,6 @@ pub fn changed_match(glob: &Glob, change: Change) -> impl Iterator<Item = MatchC
         .map(move |(before, after)| MatchChange { path: path.clone(), before, after })
 }
 
-/// What stands at `path`, if `glob` matches it.
-pub fn find_match(glob: &Glob, path: RepoPath, object: Object) -> Option<Match> {
-    glob.matches(&path, &object).then_some(Match { path, object })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,7 +68,7 @@ mod tests {
 
     fn seen(glob: &str, at: &str, before: Option<Object>, after: Option<Object>) -> Vec<MatchChange> {
         let glob = Glob::parse(glob).expect("tests write globs that may be");
-        changed_matches(&glob, [Change { path: path(at), before, after }]).collect()
+        changed_match(&glob, Change { path: path(at), before, after }).collect()
     }
 
     #[test]

@@ -80,8 +80,6 @@ pub fn config_maps_needed(spec: &PipelineSpec) -> BTreeSet<String> {
     let volumes = spec.pod.iter().flat_map(|pod| &pod.volumes).filter(|volume| mounted.contains(volume.name.as_str()));
     for volume in volumes {
         names.extend(volume.config_map.iter().map(|source| source.name.clone()));
-        let sources = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
-        names.extend(sources.filter_map(|source| Some(source.config_map.as_ref()?.name.clone())));
     }
     names
 }
@@ -133,8 +131,6 @@ fn environment(container: &Container, config_maps: &ConfigMaps) -> Result<Vec<(S
             }
         } else if let Some(field) = &from.field_ref {
             EnvSource::Field(field.field_path.clone())
-        } else if let Some(resource) = &from.resource_field_ref {
-            EnvSource::Field(resource.resource.clone())
         } else {
             EnvSource::Literal(String::new())
         };
