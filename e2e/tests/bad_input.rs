@@ -1,7 +1,8 @@
 //! What is wrong, is told: with the thing's name and the remedy, and it heals by itself where the cause goes.
 
 use anyhow::{Context as _, Result};
-use kube::api::DeleteParams;
+use kube::ResourceExt as _;
+use kube::api::{DeleteParams, ListParams};
 use serde_json::{Value, json};
 use varve_api::{Commit, Job, Pipeline, Repo};
 use varve_e2e::host::Host;
@@ -331,6 +332,40 @@ async fn an_output_branch_has_one_writer() -> Result<()> {
     says(&space.stalled::<Pipeline>("younger", SOON).await?, "OutputTaken", &["older", "results"]);
     space.apply(&text("by-hand", "results")).await?;
     says(&space.stalled::<Commit>("by-hand", SOON).await?, "OutputBranch", &["older", "results"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn of_pipelines_that_feed_each_other_the_younger_is_held_back() -> Result<()> {
+    let space = Space::new("circle").await?;
+    space.with_store().await?;
+    for (name, reads) in [("a", "b"), ("b", "a")] {
+        space.apply(&repo(name)).await?;
+        space.apply(&pipeline(name, json!([{ "name": reads, "glob": "/" }]))?).await?;
+    }
+    let mut both = space.api::<Pipeline>().list(&ListParams::default()).await?.items;
+    both.sort_by_key(|pipeline| (pipeline.creation_timestamp().map(|time| time.0), pipeline.uid()));
+    let younger = both.last().context("two Pipelines")?.name_any();
+    says(&space.stalled::<Pipeline>(&younger, SOON).await?, "InputCycle", &["a → ", "b → ", &younger]);
+    space.ready::<Pipeline>(&both[0].name_any(), SOON).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_pinned_output_branch_holds_its_pipeline_until_it_is_let_go() -> Result<()> {
+    let space = Space::new("pinned").await?;
+    space.with_store().await?;
+    space.apply(&repo("r")).await?;
+    space.apply(&object("Repo", "out", json!({ "branches": [{ "name": "main", "head": "main" }] }))).await?;
+    let mut writer = pipeline("writer", json!([{ "name": "r", "glob": "/" }]))?;
+    writer["spec"]["output"] = json!({ "repo": "out" });
+    space.apply(&writer).await?;
+    let input =
+        space.commit("one", json!({ "repo": "r", "changes": [{ "put": { "path": "/a", "text": "a" } }] })).await?;
+    says(&space.stalled::<Pipeline>("writer", SOON).await?, "BranchPinned", &["out", "main"]);
+    assert!(space.api::<Job>().list(&ListParams::default()).await?.items.is_empty(), "a Job was made in vain");
+    space.apply(&object("Repo", "out", json!({ "branches": [{ "name": "main" }] }))).await?;
+    space.outcome("writer", &input).await?;
     Ok(())
 }
 

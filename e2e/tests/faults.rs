@@ -127,6 +127,50 @@ async fn ended_status(space: &Space) -> Result<varve_api::job::DatumCounts> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_config_map_that_is_edited_under_a_running_job_changes_the_next_job_alone() -> Result<()> {
+    let space = Space::new("config").await?;
+    let host = Host::new().await?;
+    space.with_store().await?;
+    space.apply(&object("Repo", "images", json!({}))).await?;
+    let map = |depth: &str| json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "settings" }, "data": { "depth": depth } });
+    space.apply(&map("before")).await?;
+    let code = format!(
+        "fetch {0}/count/start; until fetch {0}/files/go >/dev/null 2>&1; do sleep 0.3; done; echo $DEPTH >/pfs/out/depth",
+        host.url
+    );
+    let depth = json!({ "name": "DEPTH", "valueFrom": { "configMapKeyRef": { "name": "settings", "key": "depth" } } });
+    let spec = json!({
+        "inputs": [{ "name": "images", "glob": "/" }],
+        "container": { "image": busybox("1")?, "command": ["sh", "-c", code], "env": [depth] },
+    });
+    space.apply(&object("Pipeline", "deep", spec)).await?;
+    let input = json!({ "repo": "images", "changes": [{ "put": { "path": "/f", "text": "f" } }] });
+    space.commit("one", input).await?;
+    until("the code runs", PODS, async || Ok(host.counts().contains_key("start"))).await?;
+    let jobs = async || Ok::<_, anyhow::Error>(space.api::<Job>().list(&ListParams::default()).await?.items);
+    let first = jobs().await?.first().context("a Job")?.name_any();
+
+    // Whoever comes after the edit, pod and operator, goes on with what the Job began with.
+    space.apply(&map("after")).await?;
+    kill_operator(&space.client()).await?;
+    let pods = space.api::<Pod>();
+    for pod in pods.list(&ListParams::default().labels("varve.dev/job")).await? {
+        pods.delete(&pod.name_any(), &DeleteParams::default()).await?;
+    }
+    host.serve("go", "go");
+    space.ready::<Job>(&first, PODS * 2).await?;
+    space.ready::<Commit>(&first, SOON).await?;
+    assert_eq!(space.files_of(&first).await?["/depth"], "before\n");
+
+    until("the edit has made a Job of its own", PODS, async || Ok(jobs().await?.len() == 2)).await?;
+    let second = jobs().await?.iter().map(kube::ResourceExt::name_any).find(|name| *name != first).context("a Job")?;
+    space.ready::<Job>(&second, PODS).await?;
+    space.ready::<Commit>(&second, SOON).await?;
+    assert_eq!(space.files_of(&second).await?["/depth"], "after\n");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_five_gpu_pods_the_fifth_waits_and_says_why_and_all_let_go_when_done() -> Result<()> {
     let space = Space::new("gpu").await?;
     let host = Host::new().await?;

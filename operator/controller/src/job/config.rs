@@ -1,4 +1,4 @@
-//! The ConfigMaps of a Job: read when it is planned, kept as copies from its first batch Job on.
+//! The `ConfigMap`s of a Job: read when it is planned, kept as copies from its first batch Job on.
 //!
 //! What they are and why is [`varve_engine::config`]'s; here they are read and written.
 
@@ -16,7 +16,7 @@ use crate::{
     pipeline::observe::config_maps,
 };
 
-/// What the Job reads of ConfigMaps: its copies where it has them, else what is there now.
+/// What the Job reads of `ConfigMap`s: its copies where it has them, else what is there now.
 pub(super) async fn read(job: &Job, cx: &Cx) -> Result<JobConfig> {
     let spec = &job.spec.snapshot.spec;
     if config_maps_needed(spec).is_empty() {

@@ -52,10 +52,8 @@ pub(super) struct Working {
     pub(super) last_attempt: u32,
     /// How those made in this life have fared.
     pub(super) attempts: Attempts,
-    /// How often planning has failed in a row.
+    /// How often planning has failed in a row; a failure that time won't heal counts as [`PLANS_BORNE`].
     pub(super) failed_plans: u32,
-    /// Planning has failed for good, and the Job is to end anyway.
-    pub(super) is_unplannable: bool,
     /// Why no pod can ever do it, once that was seen.
     pub(super) hopeless: Option<String>,
     /// The results were listed since the last pod was gone.
@@ -173,7 +171,7 @@ impl Look<'_> {
             last_attempt: self.working.last_attempt,
             live_pods,
             work: self.working.planned.is_some().then_some(Work { is_settled, ..self.working.work }),
-            is_unplannable: self.working.is_unplannable,
+            is_unplannable: self.working.failed_plans >= PLANS_BORNE,
             hopeless: self.working.hopeless.clone(),
             next_start: self.working.attempts.next_start(self.working.work.ended),
         }
@@ -235,15 +233,14 @@ impl Look<'_> {
             Err(PlanFailure::Never(reason, why)) => self.end_badly(&Failure::Never(reason, why), None, children).await,
             Err(PlanFailure::Error(error @ Error::HeadMoved { .. })) => Err(error),
             Err(PlanFailure::Error(error)) => {
-                self.working.failed_plans = self.working.failed_plans.saturating_add(1);
-                let is_vain = error.retry() == Retry::WhenChanged || self.working.failed_plans >= PLANS_BORNE;
-                if is_to_end && is_vain {
-                    let (namespace, job) = (self.job.namespace(), self.job.name_any());
-                    tracing::info!(namespace, job, %error, "ends without a plan");
-                    self.working.is_unplannable = true;
-                    return Ok(());
+                let failures = if error.retry() == Retry::WhenChanged { PLANS_BORNE } else { 1 };
+                self.working.failed_plans = self.working.failed_plans.saturating_add(failures);
+                if !is_to_end || self.working.failed_plans < PLANS_BORNE {
+                    return Err(error);
                 }
-                Err(error)
+                let (namespace, job) = (self.job.namespace(), self.job.name_any());
+                tracing::info!(namespace, job, %error, "ends without a plan");
+                Ok(())
             }
         }
     }

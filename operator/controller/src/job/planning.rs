@@ -56,7 +56,7 @@ pub(crate) struct PlannedDatum {
 pub(crate) struct Planned {
     /// The spec digest.
     pub(crate) spec_digest: Hash,
-    /// What it reads of ConfigMaps.
+    /// What it reads of `ConfigMap`s.
     pub(crate) config: JobConfig,
     /// The inputs, in the order of their names.
     pub(crate) inputs: Vec<Input>,

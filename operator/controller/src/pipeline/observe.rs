@@ -286,7 +286,7 @@ async fn digest(cx: &Cx, namespace: &str, snapshot: &Snapshot) -> Result<Hash> {
     digest_with(snapshot, &config_maps(cx, namespace, &snapshot.spec).await?)
 }
 
-/// The spec digest with these contents of ConfigMaps.
+/// The spec digest with these contents of `ConfigMap`s.
 pub(crate) fn digest_with(snapshot: &Snapshot, config_maps: &ConfigMaps) -> Result<Hash> {
     let digest =
         plan::spec_digest(snapshot, config_maps).map_err(|error| Error::stalled(error.reason(), error.to_string()))?;
