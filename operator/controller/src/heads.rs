@@ -13,15 +13,18 @@ mod verify;
 
 use std::{
     collections::{HashMap, HashSet},
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use futures::future::try_join_all;
 use jiff::Timestamp;
 use kube::{Api, ResourceExt};
+use tokio::sync::Notify;
 use uuid::Uuid;
 use varve_api::{
-    conditions::Reason,
+    conditions::{Reason, Type, holds},
     meta::FrameRef,
     repo::{BranchHead, Head as StatusHead, Repo},
 };
@@ -37,6 +40,9 @@ use crate::{
 
 /// How often a move whose base still stands is tried again after an answer that says nothing.
 const MOVE_TRIES: u32 = 4;
+/// How long somebody waits for a Repo to be compared with its store. After a change of leader that is a
+/// moment for each; whoever did not wait would show itself unready each time.
+const COMPARED_WITHIN: Duration = Duration::from_secs(3);
 
 /// One head's move.
 #[derive(Clone, Debug)]
@@ -172,6 +178,8 @@ pub fn time_text(unix_ns: i64) -> String {
 #[derive(Default)]
 pub struct Heads {
     inner: Mutex<Known>,
+    /// Something was compared with the store.
+    compared: Notify,
 }
 
 #[derive(Default)]
@@ -237,6 +245,34 @@ impl Heads {
     /// This Repo has been compared with its store.
     pub(crate) fn set_adopted(&self, repo: &Repo) {
         self.known().adopted.insert(repo.uid().unwrap_or_default());
+        self.compared.notify_waiters();
+    }
+
+    /// Waits until this branch has been compared with the store since this replica leads, since before that
+    /// its status may show an earlier day. Soon, as a rule: after a start all Repos are.
+    pub(crate) async fn wait_until_compared(&self, repo: &Repo, branch: &BranchName) -> Result<()> {
+        let key = (uid(repo)?, branch.clone());
+        let is_compared = || self.is_adopted(repo) || self.known().finished.contains_key(&key);
+        let comparing = async {
+            let mut news = pin!(self.compared.notified());
+            loop {
+                news.as_mut().enable();
+                if is_compared() {
+                    return;
+                }
+                news.as_mut().await;
+                news.set(self.compared.notified());
+            }
+        };
+        let conditions = repo.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+        let patience = if holds(conditions, Type::Stalled) { Duration::ZERO } else { COMPARED_WITHIN };
+        tokio::time::timeout(patience, comparing).await.map_err(|_| {
+            let name = repo.name_any();
+            Error::waiting(
+                Reason::RepoNotReady,
+                format!("branch {branch} of Repo {name} has not been compared with its store yet: see kubectl describe vrepo {name}"),
+            )
+        })
     }
 
     /// Keeps what a write of ours has returned, until the cache shows it.
@@ -370,12 +406,13 @@ impl Heads {
         });
         futures::try_join!(reflog, pointer, names)?;
         self.known().finished.insert((head.repo, head.branch.clone()), head.clone());
+        self.compared.notify_waiters();
         Ok(())
     }
 
     /// Finishes a head of which only the status is known: the name stands in the commit's record.
     async fn finish_from_record(&self, cx: &Cx, store: &Store, head: &Head) -> Result<()> {
-        let commit = store.read_commit(&head.record).await.map_err(|error| missing(head, error))?;
+        let commit = store.read_head(head).await.map_err(|error| missing(head, error))?;
         let name = (!commit.identity.name.is_empty() && commit.identity.uid().ok() == Some(head.commit))
             .then(|| CommitName::parse(&commit.identity.name).ok())
             .flatten();

@@ -32,6 +32,7 @@ pub use commit::{Commit, CommitRef};
 pub use environment::{CountingEnvironment, Environment, SystemEnvironment};
 pub use error::{Error, Result, TreeFault};
 pub use jobs::ResultKey;
+pub use reflog::{REFLOG_PAGE, Reflog};
 pub use repos::{NameRecord, RepoRecord};
 pub use session::Session;
 pub use sessions::ClientSession;

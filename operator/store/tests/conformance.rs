@@ -379,7 +379,7 @@ async fn a_commit_comes_back_with_its_maps_and_its_seal(place: Place) -> Result<
     session.flush().await?;
 
     let store = place.open().await;
-    let commit = store.read_commit(&written.record).await?;
+    let commit = store.read_commit_unchecked(&written.record).await?;
     ensure!((commit.uid, commit.seal, commit.record) == (uid, written.seal, written.record));
     ensure!(commit.identity.message == "first three" && commit.identity.maps.len() == 2);
     ensure!(commit.tree().id == root.id && commit.tree().files == 1_000);
@@ -393,7 +393,12 @@ async fn a_commit_comes_back_with_its_maps_and_its_seal(place: Place) -> Result<
     store.record_commit(&head).await?;
     ensure!(store.find_commit(repo, uid).await? == Some(commit.clone()));
     ensure!(store.read_head(&head).await? == commit);
+    // A branch that is pinned to it adds nothing, and overwrites nothing.
+    let pinned = Head { branch: BranchName::parse("dev")?, seq: 9, ..head.clone() };
+    store.record_commit(&pinned).await?;
+    ensure!(store.find_head(repo, uid).await? == Some(head.clone()));
     let forged = Head { seal: Hash::ZERO, ..head };
+    ensure!(matches!(store.record_commit(&forged).await, Err(Error::Conflict { .. })));
     ensure!(matches!(store.read_head(&forged).await, Err(Error::SealMismatch { .. })));
     Ok(())
 }

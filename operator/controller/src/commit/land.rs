@@ -72,7 +72,7 @@ pub(super) async fn land(commit: &Arc<Commit>, cx: &Cx, waiting: &Waiting) -> Re
         let base = cx.heads.open(cx, &begun.repo, &begun.store, &begun.branch).await?;
         if let Some(head) = base.as_ref().filter(|base| base.commit == begun.uid) {
             // A crash came between the head's move and the rest, which has been made up for just now.
-            let stored = begun.store.read_commit(&head.record).await;
+            let stored = begun.store.read_head(head).await;
             return Ok(status_of(&stored.map_err(Error::store("read the commit"))?, Vec::new()));
         }
         let (landed, built) = tokio::join!(begun.landed(cx), begun.build(cx, base, &mut sources));
@@ -146,10 +146,7 @@ impl Begun<'_> {
         self.may_commit(cx)?;
         let parent = match &base {
             Some(base) => Some(
-                self.store
-                    .read_commit(&base.record)
-                    .await
-                    .map_err(Error::store(format_args!("read commit {}", base.commit)))?,
+                self.store.read_head(base).await.map_err(Error::store(format_args!("read commit {}", base.commit)))?,
             ),
             None => None,
         };

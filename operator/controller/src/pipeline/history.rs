@@ -161,8 +161,7 @@ impl History {
         if let Some(known) = self.remembered(head.repo, head.commit) {
             return Ok(known);
         }
-        let commit =
-            store.read_commit(&head.record).await.map_err(Error::store(format_args!("read commit {}", head.commit)))?;
+        let commit = store.read_head(head).await.map_err(Error::store(format_args!("read commit {}", head.commit)))?;
         self.remember(head.repo, commit)
     }
 
