@@ -17,7 +17,7 @@ use kube::{Api, Client, ResourceExt};
 use uuid::Uuid;
 use varve_api::{conditions::Reason, labels, repo::DEFAULT_STORE};
 use varve_store::{
-    Error as E, Owner, Store,
+    Adopt, Error as E, Owner, Store,
     backend::{self, ADOPT, Schemes},
 };
 
@@ -102,7 +102,7 @@ impl Stores {
         }
         let owner = Owner { cluster: self.cluster, namespace: owner };
         let opened = match slot.take().filter(|known| known.version == version).map(|known| known.outcome) {
-            // No adoption here: whoever took the store from us was told to by a person, too.
+            // Looked at again, not taken: whoever took the store from us was told to by a person, too.
             Some(Outcome::Open { connection, .. }) => match connection.store.claim(owner, None).await {
                 Ok(()) => Ok(connection),
                 Err(error) => Err(about(name, &error)),
@@ -137,11 +137,8 @@ impl Stores {
         let config = config(name, &secret)?;
         let adopt = match config.get(ADOPT).map(|text| text.trim()).filter(|text| !text.is_empty()) {
             None => None,
-            Some(text) => Some(text.parse::<Uuid>().map_err(|_| {
-                Error::stalled(
-                    Reason::StoreConfigInvalid,
-                    format!("Secret {name}: key adopt must be the id of a store (a UUID), not {text:?}"),
-                )
+            Some(text) => Some(text.parse::<Adopt>().map_err(|wrong| {
+                Error::stalled(Reason::StoreConfigInvalid, format!("Secret {name}: key adopt is {text:?}: {wrong}"))
             })?),
         };
         let told = |error| about(name, &error);

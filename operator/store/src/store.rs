@@ -1,5 +1,4 @@
-//! A store: one prefix of one bucket. Opening makes it where it is not there yet and refuses what a later version
-//! wrote; claiming writes down which cluster and namespace it belongs to.
+//! A store: one prefix of one bucket. Opening makes it where it is not there yet and refuses what a later version wrote.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -67,15 +66,6 @@ struct Inner {
     frames: Cache<(Uuid, u64, u64), Bytes>,
 }
 
-/// The cluster and namespace that a store belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Owner {
-    /// Uid of the namespace `kube-system`.
-    pub cluster: Uuid,
-    /// Uid of the namespace whose store it is.
-    pub namespace: Uuid,
-}
-
 #[derive(Serialize, Deserialize)]
 struct StoreFile {
     id: Uuid,
@@ -138,30 +128,6 @@ impl Store {
     /// The empty map of a kind.
     pub fn empty(&self, kind: &MapKind) -> NodeRef {
         NodeRef::empty(kind)
-    }
-
-    /// Takes the store for a cluster and namespace.
-    ///
-    /// Nobody's, or ours already: nothing more to say. Another's: refused, unless `adopt` names this store's id, which
-    /// a person pastes after making sure that the other owner writes here no more.
-    pub async fn claim(&self, owner: Owner, adopt: Option<Uuid>) -> Result<()> {
-        let bytes = to_json(&owner);
-        loop {
-            let epochs = self.objects().series(keys::owner).await?;
-            if let Some(last) = epochs.last() {
-                let stands: Owner = from_json(last, "the store's owner")?;
-                if stands == owner {
-                    return Ok(());
-                }
-                if adopt != Some(self.id()) {
-                    return Err(Error::OwnedElsewhere { store: self.id() });
-                }
-            }
-            // Somebody else may write the same epoch at the same moment: then look again at who stands there.
-            if self.objects().create(&keys::owner(epochs.len() as u64), bytes.clone()).await? == Created::Ours {
-                return Ok(());
-            }
-        }
     }
 
     /// Reads the features again; a writer must understand more than a reader.
