@@ -275,11 +275,16 @@ impl Heads {
         })
     }
 
-    /// Keeps what a write of ours has returned, until the cache shows it.
+    /// Keeps what a write of ours has returned, until the cache shows it, and answers with the newest that is
+    /// known: of two branches that move at once, the later answer may be of the earlier write.
     pub(crate) fn remember(&self, repo: Repo) -> Arc<Repo> {
         let repo = Arc::new(repo);
-        self.known().latest.insert(repo.uid().unwrap_or_default(), repo.clone());
-        repo
+        let mut known = self.known();
+        let latest = known.latest.entry(repo.uid().unwrap_or_default()).or_insert_with(|| repo.clone());
+        if version(latest.as_ref()) < version(repo.as_ref()) {
+            *latest = repo;
+        }
+        latest.clone()
     }
 
     /// Waits for the turn to write to a branch. Hold it from reading the head until [`Heads::advance`].

@@ -313,6 +313,21 @@ async fn whichever_call_fails_all_output_commits_come_back_with_a_branch() {
 }
 
 #[tokio::test]
+async fn an_answer_that_comes_late_does_not_hide_a_newer_one() {
+    let ground = Ground::new().await;
+    let cx = ground.operator(Arc::new(NoFaults));
+    let at = |version: &str| {
+        let mut repo = (*ground.repo()).clone();
+        repo.metadata.resource_version = Some(version.into());
+        repo
+    };
+    cx.heads.remember(at("10"));
+    assert_eq!(cx.heads.remember(at("9")).metadata.resource_version.as_deref(), Some("10"));
+    assert_eq!(cx.heads.fresh(&Arc::new(at("8"))).metadata.resource_version.as_deref(), Some("10"));
+    assert_eq!(cx.heads.remember(at("11")).metadata.resource_version.as_deref(), Some("11"));
+}
+
+#[tokio::test]
 async fn a_replica_that_does_not_lead_moves_nothing() {
     let ground = Ground::new().await;
     let cx = ground.operator(Arc::new(NoFaults));
