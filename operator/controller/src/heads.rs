@@ -26,7 +26,7 @@ use uuid::Uuid;
 use varve_api::{
     conditions::{Reason, Type, holds},
     meta::FrameRef,
-    repo::{BranchHead, Head as StatusHead, Repo},
+    repo::{BranchHead, Head as StatusHead, MAX_BRANCHES, Repo},
 };
 use varve_format::{BranchName, CommitName, Hash, Head, RecordAt};
 use varve_store::Store;
@@ -307,7 +307,10 @@ impl Heads {
                 self.finish_from_record(cx, store, head).await?;
                 Ok(Some(head.clone()))
             }
-            _ => verify::branch(self, cx, &repo, store, branch, head).await,
+            _ => match verify::branch(self, cx, &repo, store, branch, head).await? {
+                None => may_begin(&repo, branch).map(|()| None),
+                head => Ok(head),
+            },
         }
     }
 
@@ -440,6 +443,22 @@ fn missing(head: &Head, error: varve_store::Error) -> Error {
         ),
         error => Error::store(format_args!("read commit {}", head.commit))(error),
     }
+}
+
+/// Whether the Repo has room for a branch that it has not: told before anything is built and stored for it.
+fn may_begin(repo: &Repo, branch: &BranchName) -> Result<()> {
+    let has = repo.status.as_ref().map_or(0, |status| status.branches.len());
+    if branch.is_hidden() || has < MAX_BRANCHES {
+        return Ok(());
+    }
+    let name = repo.name_any();
+    Err(Error::stalled(
+        Reason::TooManyBranches,
+        format!(
+            "Repo {name} has {has} branches, as many as a Repo may have, and {branch} would be one more: name one of \
+             those (kubectl describe vrepo {name}), or create another Repo for it. Branches are not deleted yet"
+        ),
+    ))
 }
 
 /// The server's answers to a patch whose tests fail (422), or that raced another (409), and our own.

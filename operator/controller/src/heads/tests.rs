@@ -313,6 +313,29 @@ async fn whichever_call_fails_all_output_commits_come_back_with_a_branch() {
 }
 
 #[tokio::test]
+async fn a_branch_too_many_is_told_before_anything_is_built_for_it() {
+    let ground = Ground::new().await;
+    let cx = ground.operator(Arc::new(NoFaults));
+    let first = ground.commit("first", None).await;
+    cx.heads.advance(&cx, &ground.repo(), &ground.store, std::slice::from_ref(&first)).await.unwrap();
+    let mut full = (*ground.repo()).clone();
+    let branches = &mut full.status.as_mut().unwrap().branches;
+    for number in 1..MAX_BRANCHES {
+        branches.push(BranchHead { name: format!("b-{number}"), ..branches[0].clone() });
+    }
+    full.metadata.resource_version = Some("100".into());
+    let full = Arc::new(full);
+    let open = |name: &'static str| {
+        let (cx, full, store) = (&cx, &full, &ground.store);
+        async move { cx.heads.open(cx, full, store, &BranchName::parse_stored(name).unwrap()).await }
+    };
+    assert_eq!(open("main").await.unwrap(), Some(first.next));
+    assert_eq!(open("_memo").await.unwrap(), None);
+    let refused = open("dev").await.unwrap_err();
+    assert!(matches!(refused, Error::Told { reason: Reason::TooManyBranches, .. }), "{refused}");
+}
+
+#[tokio::test]
 async fn an_answer_that_comes_late_does_not_hide_a_newer_one() {
     let ground = Ground::new().await;
     let cx = ground.operator(Arc::new(NoFaults));
