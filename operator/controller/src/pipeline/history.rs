@@ -232,7 +232,7 @@ enum Standing {
 fn standing(cx: &Cx, of: &Of<'_>, known: &Known) -> Standing {
     let uid = known.candidate.uid;
     let text = uid.to_string();
-    let named = cx.caches.commits.in_namespace(of.namespace, |commit| {
+    let named = cx.caches.commits.get(of.namespace, &known.identity.name).filter(|commit| {
         let recorded = commit.status.as_ref().and_then(|status| status.uid.as_deref());
         commit.spec.repo == of.repo
             && match recorded {
@@ -240,9 +240,9 @@ fn standing(cx: &Cx, of: &Of<'_>, known: &Known) -> Standing {
                 None => derived_uid(commit) == Some(uid),
             }
     });
-    match named.first() {
+    match named {
         None => Standing::NoObject,
-        Some(commit) if is_ready(commit) => Standing::Ready,
+        Some(commit) if is_ready(&commit) => Standing::Ready,
         Some(_) => Standing::NotReady,
     }
 }
