@@ -196,7 +196,7 @@ pub(crate) fn tell(error: &Error) -> Standing {
         Error::Api { .. } | Error::Timeout { .. } => (Reason::ApiError, chain(error)),
         Error::Store { source, .. } => (stores::reason(source), stores::plain(&chain(error))),
         Error::HeadMoved { .. } | Error::NotLeading | Error::Injected { .. } => (Reason::Progressing, chain(error)),
-        Error::Bug(_) => (Reason::InternalError, chain(error)),
+        Error::Pages { .. } | Error::Bug(_) => (Reason::InternalError, chain(error)),
     };
     let state = if error.retry() == Retry::WhenChanged { State::Stalled } else { State::Reconciling };
     (state, reason, message)

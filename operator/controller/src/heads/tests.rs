@@ -142,7 +142,7 @@ impl Ground {
     /// An operator that has just started.
     fn operator(&self, faults: Arc<dyn FaultHook>) -> Arc<Cx> {
         let client = &self.client;
-        let clients = Clients { watch: client.clone(), write: client.clone(), lease: client.clone() };
+        let clients = Clients { watch: client.clone(), write: client.clone() };
         let (caches, _never_filled) = Caches::new(client, &Scope::Cluster);
         let settings = Settings {
             image: "varve".into(),
