@@ -97,10 +97,17 @@ pub async fn run_until(args: Args, faults: Arc<dyn FaultHook>, stop: Cancellatio
 
     let mut background = JoinSet::new();
     let mut contexts = Vec::new();
+    let memory = varve_store::Caches::default();
     for scope in &scopes {
         let (caches, fill) = Caches::new(&clients.watch, scope);
         background.spawn(fill);
-        let world = World { cluster, leading: leading.clone(), faults: faults.clone(), metrics: metrics.clone() };
+        let world = World {
+            cluster,
+            leading: leading.clone(),
+            faults: faults.clone(),
+            metrics: metrics.clone(),
+            memory: memory.clone(),
+        };
         contexts.push(Cx::new(clients.clone(), caches, settings.clone(), world));
     }
 

@@ -208,7 +208,7 @@ impl Store {
             let Some((from, to)) = range.filter(|(_, to)| *to <= before.len()) else { continue };
             let plain = frames::decompress(pack, at.offset, &before.slice(from..to), at.frames, MAX_NODE_BYTES);
             if let Some(node) = plain.ok().and_then(|plain| Node::decode(&plain).ok()) {
-                self.nodes().insert((at.pack, at.offset), Arc::new(node)).await;
+                self.caches().nodes.insert(self.cache_key(at.pack, at.offset), Arc::new(node)).await;
             }
         }
     }

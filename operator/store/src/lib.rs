@@ -8,6 +8,7 @@
 //! Memory is bounded by what is in flight and by two caches, never by the size of the data.
 
 pub mod backend;
+mod caches;
 mod checkout;
 mod commit;
 mod content;
@@ -29,6 +30,7 @@ mod tree;
 mod types;
 mod verify;
 
+pub use caches::Caches;
 pub use commit::{Commit, CommitRef};
 pub use environment::{CountingEnvironment, Environment, SystemEnvironment};
 pub use error::{Error, Result, TreeFault};

@@ -4,17 +4,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use moka::future::Cache;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use varve_format::{MapKind, keys};
 
-use crate::content::index::BlobIndex;
+use crate::caches::{self, Caches};
 use crate::environment::{Environment, SystemEnvironment};
 use crate::error::{Error, Result};
-use crate::map::node::Node;
 use crate::objects::{Created, Objects};
 use crate::pack::pending::Pending;
 use crate::types::NodeRef;
@@ -23,29 +21,19 @@ use crate::types::NodeRef;
 const FORMAT: u32 = 1;
 /// Features beyond format 1 that this version understands: none yet.
 const KNOWN_FEATURES: [&str; 0] = [];
-/// Decoded nodes: the upper levels of some hundred trees, or about 1,500 leaves.
-const NODE_CACHE_BYTES: u64 = 64 << 20;
-/// Indexes of large files, and frames that small files share.
-const BLOB_CACHE_BYTES: u64 = 32 << 20;
 
 /// What a store is opened with, beside its backend.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Clock and ids.
     pub environment: Arc<dyn Environment>,
-    /// Bytes of decoded nodes kept in memory.
-    pub node_cache_bytes: u64,
-    /// Bytes of blob indexes and shared frames kept in memory, each.
-    pub blob_cache_bytes: u64,
+    /// Where it keeps nodes, blob indexes and shared frames. A process that opens many stores gives all of them the same.
+    pub caches: Caches,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            environment: Arc::new(SystemEnvironment),
-            node_cache_bytes: NODE_CACHE_BYTES,
-            blob_cache_bytes: BLOB_CACHE_BYTES,
-        }
+        Self { environment: Arc::new(SystemEnvironment), caches: Caches::default() }
     }
 }
 
@@ -61,9 +49,9 @@ struct Inner {
     id: Uuid,
     environment: Arc<dyn Environment>,
     pending: Pending,
-    nodes: Cache<(Uuid, u64), Arc<Node>>,
-    indexes: Cache<(Uuid, u64), Arc<BlobIndex>>,
-    frames: Cache<(Uuid, u64, u64), Bytes>,
+    caches: Caches,
+    /// Its number in the caches' keys.
+    number: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -87,7 +75,7 @@ impl Store {
         Self::open_with(store, prefix, Options::default()).await
     }
 
-    /// Opens a store with a given clock and given bounds on its caches.
+    /// Opens a store with a given clock and given caches.
     pub async fn open_with(store: Arc<dyn ObjectStore>, prefix: Path, options: Options) -> Result<Self> {
         let objects = Objects::new(store, prefix);
         let id = find_or_make_id(&objects, options.environment.as_ref()).await?;
@@ -97,18 +85,8 @@ impl Store {
                 id,
                 environment: options.environment,
                 pending: Pending::default(),
-                nodes: Cache::builder()
-                    .max_capacity(options.node_cache_bytes)
-                    .weigher(|_, node: &Arc<Node>| u32::try_from(node.weight()).unwrap_or(u32::MAX))
-                    .build(),
-                indexes: Cache::builder()
-                    .max_capacity(options.blob_cache_bytes)
-                    .weigher(|_, index: &Arc<BlobIndex>| u32::try_from(index.weight()).unwrap_or(u32::MAX))
-                    .build(),
-                frames: Cache::builder()
-                    .max_capacity(options.blob_cache_bytes)
-                    .weigher(|_, plain: &Bytes| u32::try_from(plain.len() + 64).unwrap_or(u32::MAX))
-                    .build(),
+                number: options.caches.next_store(),
+                caches: options.caches,
             }),
         };
         opened.check_features(false).await?;
@@ -152,16 +130,13 @@ impl Store {
         &self.inner.pending
     }
 
-    pub(crate) fn nodes(&self) -> &Cache<(Uuid, u64), Arc<Node>> {
-        &self.inner.nodes
+    pub(crate) fn caches(&self) -> &Caches {
+        &self.inner.caches
     }
 
-    pub(crate) fn indexes(&self) -> &Cache<(Uuid, u64), Arc<BlobIndex>> {
-        &self.inner.indexes
-    }
-
-    pub(crate) fn frames(&self) -> &Cache<(Uuid, u64, u64), Bytes> {
-        &self.inner.frames
+    /// What the caches know the bytes at this place by.
+    pub(crate) fn cache_key(&self, pack: Uuid, offset: u64) -> caches::Key {
+        (self.inner.number, pack, offset)
     }
 }
 

@@ -61,6 +61,7 @@ fn api_server(repo: Arc<Mutex<Value>>, commits: Arc<Mutex<Commits>>) -> Client {
             let bytes = body.collect_bytes().await.expect("the body is in memory");
             let path = parts.uri.path().split_once("/commits").map(|(_, rest)| rest.to_owned());
             let (code, answer) = match path {
+                None if parts.method == Method::POST => (StatusCode::CREATED, json!({})), // an Event
                 Some(path) => answer_of_commits(&commits, (&parts.method, &path), &bytes),
                 None => answer(&repo, &parts.method, &bytes),
             };
@@ -151,7 +152,13 @@ impl Ground {
             allows_local_stores: true,
         };
         let (_, leading) = watch::channel(true);
-        let world = World { cluster: Uuid::nil(), leading, faults, metrics: Arc::new(Metrics::new()) };
+        let world = World {
+            cluster: Uuid::nil(),
+            leading,
+            faults,
+            metrics: Arc::new(Metrics::new()),
+            memory: varve_store::Caches::default(),
+        };
         Cx::new(clients, caches, settings, world)
     }
 
