@@ -128,9 +128,19 @@ async fn a_store_of_another_owner_is_refused_until_it_is_adopted() -> Result<()>
     second.store_secret(&config).await?;
     let is = |repo: &Repo| shown(repo).contains("StoreOwnedElsewhere");
     second.wait("r", SOON, is).await?;
-    config.insert("adopt".into(), id);
+    config.insert("adopt".into(), id.clone());
     second.store_secret(&config).await?;
     second.ready::<Repo>("r", SOON).await?;
+
+    // The same word in the first owner's Secret takes nothing back; the one that it is told does.
+    let mut config = store::config(&store::url(&first.name)?)?;
+    config.insert("adopt".into(), id.clone());
+    first.store_secret(&config).await?;
+    let told = first.stalled::<Repo>("r", SOON).await?;
+    says(&told, "StoreOwnedElsewhere", &[&format!("{id}/1")]);
+    config.insert("adopt".into(), format!("{id}/1"));
+    first.store_secret(&config).await?;
+    first.ready::<Repo>("r", SOON).await?;
     Ok(())
 }
 

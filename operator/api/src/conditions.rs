@@ -140,6 +140,8 @@ reasons! {
     OutputBranch,
     /// The branch is pinned by its Repo's spec.
     BranchPinned,
+    /// The Repo has as many branches as a Repo may have, and this would be one more.
+    TooManyBranches,
     /// The Commit named as parent is not at the head of the branch.
     ParentNotHead,
     /// The Commit named as parent is not there.

@@ -14,6 +14,8 @@ use crate::schema;
 pub const DEFAULT_BRANCH: &str = "main";
 /// The Secret that names the store where none is given.
 pub const DEFAULT_STORE: &str = "varve-store";
+/// Branches that a Repo may have: what keeps its status under 16 KiB.
+pub const MAX_BRANCHES: usize = 32;
 /// How many Commits of a branch, made by the operator, stay in the API where nothing else is said.
 pub const DEFAULT_HISTORY_LIMIT: u32 = 100;
 
@@ -100,7 +102,7 @@ pub struct RepoSpec {
     /// Branches that exist from the start, or whose head is pinned. A branch that isn't listed is made by
     /// the first Commit to it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[schemars(length(max = MAX_BRANCHES), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub branches: Vec<Branch>,
 
     /// How many Commits that the operator made (the outputs of Pipelines) stay in the Kubernetes API, for
@@ -191,7 +193,7 @@ pub struct RepoStatus {
 
     /// The branches and their heads.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[schemars(length(max = MAX_BRANCHES), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub branches: Vec<BranchHead>,
 
     /// The branch that was written last, for `kubectl get`.

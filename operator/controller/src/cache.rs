@@ -3,9 +3,14 @@
 //!
 //! A [`Cache`] is a kube reflector plus a broadcast of what changed, from which controllers draw their
 //! triggers. `managedFields` are dropped on arrival: they are half of an object's size and nobody here
-//! reads them. Children that matter only by existing are watched by their metadata.
+//! reads them. Children that matter only by existing are watched by their metadata: an `Api` of
+//! `PartialObjectMeta` asks the server for nothing else.
 
-use std::{fmt::Debug, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt::Debug,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use futures::{Stream, StreamExt, stream::BoxStream};
 use k8s_openapi::api::{
@@ -40,12 +45,16 @@ pub enum Change<K> {
 /// The objects of one kind, kept up to date.
 pub struct Cache<K: Resource<DynamicType = ()> + Clone + 'static> {
     store: Store<K>,
+    by_namespace: Arc<RwLock<ByNamespace<K>>>,
     changes: broadcast::Sender<Change<K>>,
 }
 
+/// The store's objects by namespace and name: whoever looks at one namespace does not pay for the others.
+type ByNamespace<K> = HashMap<String, HashMap<String, Arc<K>>>;
+
 impl<K: Resource<DynamicType = ()> + Clone + 'static> Clone for Cache<K> {
     fn clone(&self) -> Self {
-        Self { store: self.store.clone(), changes: self.changes.clone() }
+        Self { store: self.store.clone(), by_namespace: self.by_namespace.clone(), changes: self.changes.clone() }
     }
 }
 
@@ -57,7 +66,8 @@ where
     pub fn new(api: Api<K>, config: watcher::Config) -> (Self, impl Future<Output = ()> + Send) {
         let (store, mut writer) = reflector::store::<K>();
         let (changes, _) = broadcast::channel(CHANGES_KEPT);
-        let cache = Self { store, changes: changes.clone() };
+        let cache = Self { store, by_namespace: Arc::default(), changes: changes.clone() };
+        let indexed = cache.clone();
         let kind = K::kind(&()).into_owned();
         let fill = async move {
             let mut events =
@@ -71,6 +81,7 @@ where
                     }
                 };
                 writer.apply_watcher_event(&event);
+                indexed.index(&event);
                 let change = match event {
                     watcher::Event::Apply(object) | watcher::Event::Delete(object) => Change::Object(Arc::new(object)),
                     watcher::Event::InitDone => Change::Everything,
@@ -83,6 +94,38 @@ where
         (cache, fill)
     }
 
+    /// Takes over what the store has made of `event`: its own objects, not copies.
+    fn index(&self, event: &watcher::Event<K>) {
+        let mut all = self.by_namespace.write().unwrap_or_else(PoisonError::into_inner);
+        let put = |all: &mut ByNamespace<K>, object: Arc<K>| {
+            let names = all.entry(object.namespace().unwrap_or_default()).or_default();
+            names.insert(object.name_any(), object);
+        };
+        match event {
+            watcher::Event::Apply(object) => {
+                if let Some(object) = self.store.get(&ObjectRef::from_obj(object)) {
+                    put(&mut all, object);
+                }
+            }
+            watcher::Event::Delete(object) => {
+                let namespace = object.namespace().unwrap_or_default();
+                if let Some(names) = all.get_mut(&namespace) {
+                    names.remove(&object.name_any());
+                    if names.is_empty() {
+                        all.remove(&namespace);
+                    }
+                }
+            }
+            watcher::Event::InitDone => {
+                all.clear();
+                for object in self.store.state() {
+                    put(&mut all, object);
+                }
+            }
+            watcher::Event::Init | watcher::Event::InitApply(_) => {}
+        }
+    }
+
     /// The object of that name, if it is there.
     pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
         self.store.get(&ObjectRef::new(name).within(namespace))
@@ -93,14 +136,10 @@ where
         self.store.get(&ObjectRef::new(name))
     }
 
-    /// All objects that `keep` keeps, in no order.
-    pub fn filter(&self, keep: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
-        self.store.state_filter(|object| keep(object))
-    }
-
     /// All objects of one namespace that `keep` keeps, in no order.
     pub fn in_namespace(&self, namespace: &str, keep: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
-        self.filter(|object| object.meta().namespace.as_deref() == Some(namespace) && keep(object))
+        let all = self.by_namespace.read().unwrap_or_else(PoisonError::into_inner);
+        all.get(namespace).into_iter().flat_map(HashMap::values).filter(|object| keep(object)).cloned().collect()
     }
 
     /// The reflector's store.
@@ -235,5 +274,70 @@ impl Caches {
             };
         }
         ready!(repos, commits, pipelines, jobs, batch_jobs, pods, store_secrets, config_maps, namespaces);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{Request, Response, header::ACCEPT};
+    use kube::client::Body;
+    use serde_json::json;
+
+    use super::*;
+
+    fn config_map(namespace: &str, name: &str) -> ConfigMap {
+        serde_json::from_value(json!({"metadata": {"namespace": namespace, "name": name}})).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_namespace_s_objects_are_found_as_they_come_and_go() {
+        let client = Client::new(tower::service_fn(nobody), "field");
+        let (cache, _never_filled) = Cache::<ConfigMap>::new(Api::all(client), watcher::Config::default());
+        let (store, mut writer) = reflector::store::<ConfigMap>();
+        let cache = Cache { store, ..cache };
+        let mut see = |event: watcher::Event<ConfigMap>| {
+            writer.apply_watcher_event(&event);
+            cache.index(&event);
+            let mut all = Vec::new();
+            for namespace in ["field", "lab"] {
+                let found = cache.in_namespace(namespace, |_| true);
+                all.extend(found.iter().map(|found| format!("{namespace}/{}", found.name_any())));
+            }
+            all.sort();
+            all.join(" ")
+        };
+        see(watcher::Event::Init);
+        assert_eq!(see(watcher::Event::InitApply(config_map("field", "a"))), "");
+        assert_eq!(see(watcher::Event::InitDone), "field/a");
+        assert_eq!(see(watcher::Event::Apply(config_map("lab", "b"))), "field/a lab/b");
+        assert_eq!(see(watcher::Event::Delete(config_map("field", "a"))), "lab/b");
+        see(watcher::Event::Init);
+        see(watcher::Event::InitApply(config_map("field", "c")));
+        assert_eq!(see(watcher::Event::InitDone), "field/c");
+    }
+
+    async fn nobody(_: Request<Body>) -> Result<Response<Body>, std::io::Error> {
+        Err(std::io::Error::other("nobody is asked"))
+    }
+
+    #[tokio::test]
+    async fn of_secrets_and_config_maps_nothing_but_metadata_is_asked_for() {
+        let (asked, mut seen) = tokio::sync::mpsc::unbounded_channel();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+            let _ = asked.send((request.uri().path().to_owned(), accept.to_owned()));
+            std::future::pending::<Result<Response<Body>, std::io::Error>>()
+        });
+        let (_caches, fill) = Caches::new(&Client::new(service, "field"), &Scope::Cluster);
+        let filling = tokio::spawn(fill);
+        let mut found = 0;
+        while found < 3 {
+            let (path, accept) = seen.recv().await.unwrap();
+            if ["/api/v1/secrets", "/api/v1/configmaps", "/api/v1/namespaces"].contains(&path.as_str()) {
+                assert!(accept.contains("as=PartialObjectMetadata"), "{path}: {accept}");
+                found += 1;
+            }
+        }
+        filling.abort();
     }
 }

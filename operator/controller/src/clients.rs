@@ -1,7 +1,7 @@
-//! Three clients to the API server, so that none can starve another.
+//! Clients to the API server, apart, so that none can starve another.
 //!
 //! Watches hold their connections open for minutes; writes queue behind a slow server; the lease must
-//! be renewed in time whatever the others do. Kube's defaults have no read time-out and retries that
+//! be renewed in time whatever the others do, and has a client on a thread of its own ([`crate::lease`]). Kube's defaults have no read time-out and retries that
 //! may hold one call for five minutes; these have both bounded.
 
 use std::time::Duration;
@@ -19,33 +19,30 @@ const WATCH_TIMEOUT: Duration = Duration::from_secs(320);
 /// Longest wait for the lease: well under the renew deadline, so that a second try fits.
 const LEASE_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// The three clients.
+/// The clients of the controllers.
 #[derive(Clone)]
 pub struct Clients {
     /// For lists and watches.
     pub watch: Client,
     /// For single reads and all writes.
     pub write: Client,
-    /// For the lease alone.
-    pub lease: Client,
 }
 
 impl Clients {
-    /// Clients from the kubeconfig, or from the pod's service account.
-    pub async fn infer() -> Result<Self> {
-        let config =
-            Config::infer().await.map_err(kube::Error::InferConfig).map_err(Error::api("find the API server"))?;
-        Self::from_config(&config)
-    }
-
     /// Clients for one configuration.
     pub fn from_config(config: &Config) -> Result<Self> {
-        Ok(Self {
-            watch: client(config, WATCH_TIMEOUT)?,
-            write: client(config, READ_TIMEOUT)?,
-            lease: client(config, LEASE_TIMEOUT)?,
-        })
+        Ok(Self { watch: client(config, WATCH_TIMEOUT)?, write: client(config, READ_TIMEOUT)? })
     }
+}
+
+/// Where the API server is: from the kubeconfig, or from the pod's service account.
+pub async fn infer() -> Result<Config> {
+    Config::infer().await.map_err(kube::Error::InferConfig).map_err(Error::api("find the API server"))
+}
+
+/// A client for the lease alone. It belongs to the runtime that it is made on.
+pub(crate) fn lease(config: &Config) -> Result<Client> {
+    client(config, LEASE_TIMEOUT)
 }
 
 fn client(config: &Config, read_timeout: Duration) -> Result<Client> {

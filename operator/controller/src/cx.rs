@@ -57,16 +57,10 @@ pub struct Cx {
 impl Cx {
     /// A context over clients and caches.
     pub fn new(clients: Clients, caches: Caches, settings: Settings, world: World) -> Arc<Self> {
-        let act = Act::new(clients.write.clone(), world.leading, world.faults, world.metrics.clone());
+        let act = Act::new(clients.write.clone(), world.leading.clone(), world.faults.clone(), world.metrics.clone());
         Arc::new(Self {
             status: StatusWriter::new(act.clone(), Events::new(clients.write.clone())),
-            stores: Stores::new(
-                clients.write.clone(),
-                caches.clone(),
-                world.cluster,
-                settings.allows_local_stores,
-                world.metrics.clone(),
-            ),
+            stores: Stores::new(clients.write.clone(), caches.clone(), settings.allows_local_stores, &world),
             heads: Heads::new(),
             images: Images::new(clients.write.clone(), settings.insecure_registries.clone()),
             metrics: world.metrics,
@@ -95,4 +89,6 @@ pub struct World {
     pub faults: Arc<dyn FaultHook>,
     /// Metrics.
     pub metrics: Arc<Metrics>,
+    /// What is kept in memory of all stores.
+    pub memory: varve_store::Caches,
 }

@@ -79,6 +79,15 @@ pub enum Error {
         /// The call.
         call: String,
     },
+    /// The pages for metrics and probes can't be served.
+    #[error("serve /metrics on {address}: {source}: set --metrics-address to an address and port that are free")]
+    Pages {
+        /// `--metrics-address`.
+        address: std::net::SocketAddr,
+        /// The system's words.
+        #[source]
+        source: std::io::Error,
+    },
     /// Something that the code believes impossible.
     #[error("{0}")]
     Bug(String),

@@ -13,17 +13,20 @@ mod verify;
 
 use std::{
     collections::{HashMap, HashSet},
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use futures::future::try_join_all;
 use jiff::Timestamp;
 use kube::{Api, ResourceExt};
+use tokio::sync::Notify;
 use uuid::Uuid;
 use varve_api::{
-    conditions::Reason,
+    conditions::{Reason, Type, holds},
     meta::FrameRef,
-    repo::{BranchHead, Head as StatusHead, Repo},
+    repo::{BranchHead, Head as StatusHead, MAX_BRANCHES, Repo},
 };
 use varve_format::{BranchName, CommitName, Hash, Head, RecordAt};
 use varve_store::Store;
@@ -37,6 +40,9 @@ use crate::{
 
 /// How often a move whose base still stands is tried again after an answer that says nothing.
 const MOVE_TRIES: u32 = 4;
+/// How long somebody waits for a Repo to be compared with its store. After a change of leader that is a
+/// moment for each; whoever did not wait would show itself unready each time.
+const COMPARED_WITHIN: Duration = Duration::from_secs(3);
 
 /// One head's move.
 #[derive(Clone, Debug)]
@@ -172,6 +178,8 @@ pub fn time_text(unix_ns: i64) -> String {
 #[derive(Default)]
 pub struct Heads {
     inner: Mutex<Known>,
+    /// Something was compared with the store.
+    compared: Notify,
 }
 
 #[derive(Default)]
@@ -237,13 +245,46 @@ impl Heads {
     /// This Repo has been compared with its store.
     pub(crate) fn set_adopted(&self, repo: &Repo) {
         self.known().adopted.insert(repo.uid().unwrap_or_default());
+        self.compared.notify_waiters();
     }
 
-    /// Keeps what a write of ours has returned, until the cache shows it.
+    /// Waits until this branch has been compared with the store since this replica leads, since before that
+    /// its status may show an earlier day. Soon, as a rule: after a start all Repos are.
+    pub(crate) async fn wait_until_compared(&self, repo: &Repo, branch: &BranchName) -> Result<()> {
+        let key = (uid(repo)?, branch.clone());
+        let is_compared = || self.is_adopted(repo) || self.known().finished.contains_key(&key);
+        let comparing = async {
+            let mut news = pin!(self.compared.notified());
+            loop {
+                news.as_mut().enable();
+                if is_compared() {
+                    return;
+                }
+                news.as_mut().await;
+                news.set(self.compared.notified());
+            }
+        };
+        let conditions = repo.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+        let patience = if holds(conditions, Type::Stalled) { Duration::ZERO } else { COMPARED_WITHIN };
+        tokio::time::timeout(patience, comparing).await.map_err(|_| {
+            let name = repo.name_any();
+            Error::waiting(
+                Reason::RepoNotReady,
+                format!("branch {branch} of Repo {name} has not been compared with its store yet: see kubectl describe vrepo {name}"),
+            )
+        })
+    }
+
+    /// Keeps what a write of ours has returned, until the cache shows it, and answers with the newest that is
+    /// known: of two branches that move at once, the later answer may be of the earlier write.
     pub(crate) fn remember(&self, repo: Repo) -> Arc<Repo> {
         let repo = Arc::new(repo);
-        self.known().latest.insert(repo.uid().unwrap_or_default(), repo.clone());
-        repo
+        let mut known = self.known();
+        let latest = known.latest.entry(repo.uid().unwrap_or_default()).or_insert_with(|| repo.clone());
+        if version(latest.as_ref()) < version(repo.as_ref()) {
+            *latest = repo;
+        }
+        latest.clone()
     }
 
     /// Waits for the turn to write to a branch. Hold it from reading the head until [`Heads::advance`].
@@ -266,7 +307,10 @@ impl Heads {
                 self.finish_from_record(cx, store, head).await?;
                 Ok(Some(head.clone()))
             }
-            _ => verify::branch(self, cx, &repo, store, branch, head).await,
+            _ => match verify::branch(self, cx, &repo, store, branch, head).await? {
+                None => may_begin(&repo, branch).map(|()| None),
+                head => Ok(head),
+            },
         }
     }
 
@@ -370,12 +414,13 @@ impl Heads {
         });
         futures::try_join!(reflog, pointer, names)?;
         self.known().finished.insert((head.repo, head.branch.clone()), head.clone());
+        self.compared.notify_waiters();
         Ok(())
     }
 
     /// Finishes a head of which only the status is known: the name stands in the commit's record.
     async fn finish_from_record(&self, cx: &Cx, store: &Store, head: &Head) -> Result<()> {
-        let commit = store.read_commit(&head.record).await.map_err(|error| missing(head, error))?;
+        let commit = store.read_head(head).await.map_err(|error| missing(head, error))?;
         let name = (!commit.identity.name.is_empty() && commit.identity.uid().ok() == Some(head.commit))
             .then(|| CommitName::parse(&commit.identity.name).ok())
             .flatten();
@@ -398,6 +443,22 @@ fn missing(head: &Head, error: varve_store::Error) -> Error {
         ),
         error => Error::store(format_args!("read commit {}", head.commit))(error),
     }
+}
+
+/// Whether the Repo has room for a branch that it has not: told before anything is built and stored for it.
+fn may_begin(repo: &Repo, branch: &BranchName) -> Result<()> {
+    let has = repo.status.as_ref().map_or(0, |status| status.branches.len());
+    if branch.is_hidden() || has < MAX_BRANCHES {
+        return Ok(());
+    }
+    let name = repo.name_any();
+    Err(Error::stalled(
+        Reason::TooManyBranches,
+        format!(
+            "Repo {name} has {has} branches, as many as a Repo may have, and {branch} would be one more: name one of \
+             those (kubectl describe vrepo {name}), or create another Repo for it. Branches are not deleted yet"
+        ),
+    ))
 }
 
 /// The server's answers to a patch whose tests fail (422), or that raced another (409), and our own.

@@ -1,15 +1,9 @@
 //! `/metrics`, `/healthz`, `/readyz`.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{Router, extract::State, http::StatusCode, routing::get};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
@@ -21,7 +15,7 @@ pub struct Pages {
     pub metrics: Arc<Metrics>,
     /// Whether all caches have seen their first list: what `/readyz` answers. A replica that does not
     /// lead is ready too: it stands by.
-    pub is_warm: Arc<AtomicBool>,
+    pub is_warm: watch::Receiver<bool>,
 }
 
 /// Serves the pages on `address` until `stop`.
@@ -44,7 +38,7 @@ async fn healthz() -> &'static str {
 }
 
 async fn readyz(State(pages): State<Pages>) -> (StatusCode, &'static str) {
-    if pages.is_warm.load(Ordering::Acquire) {
+    if *pages.is_warm.borrow() {
         (StatusCode::OK, "ok")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "the caches have not seen their first list yet")

@@ -5,6 +5,10 @@
 //! of fifteen, by its own clock, so clocks need not agree. Taking and renewing are replaces with the
 //! resource version read before, so two can never both succeed. On a graceful stop the lease is given
 //! back, and the next replica, its caches warm, leads within a retry.
+//!
+//! A replica stands only once its caches are warm: a leader that knows nothing yet would do nothing, and
+//! keep others from it. The election has a thread and a runtime of its own, so that no amount of work in
+//! the controllers' runtime delays a renewal.
 
 use std::time::Duration;
 
@@ -13,9 +17,11 @@ use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::MicroTime,
 };
-use kube::{Api, Client, api::PostParams, core::ObjectMeta};
+use kube::{Api, Client, Config, api::PostParams, core::ObjectMeta};
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
+
+use crate::error::Error;
 
 /// The lease's name.
 const NAME: &str = "varve-controller";
@@ -25,6 +31,30 @@ const LEASE: Duration = Duration::from_secs(15);
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 /// Between two looks at the lease.
 const RETRY: Duration = Duration::from_secs(2);
+
+/// Stands for election on a thread of its own once `is_warm`, until `stop`; `leading` tells how it goes.
+/// The handle is done when the lease has been given back.
+pub(crate) fn spawn(
+    config: Config,
+    namespace: String,
+    identity: String,
+    (mut is_warm, leading): (watch::Receiver<bool>, watch::Sender<bool>),
+    stop: CancellationToken,
+) -> tokio::task::JoinHandle<Result<(), Error>> {
+    tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| Error::Bug(format!("no runtime for the lease: {error}")))?;
+        runtime.block_on(async {
+            tokio::select! {
+                warm = is_warm.wait_for(|is_warm| *is_warm) => if warm.is_err() { return Ok(()) },
+                () = stop.cancelled() => return Ok(()),
+            }
+            let client = crate::clients::lease(&config)?;
+            Election::new(client, &namespace, identity, leading).run(stop).await;
+            Ok(())
+        })
+    })
+}
 
 /// One replica's part in the election.
 pub struct Election {
@@ -209,5 +239,26 @@ mod tests {
     fn a_lease_given_back_is_taken_at_once() {
         assert_eq!(decide(Some(&spec("")), "me", Duration::ZERO), Next::Take);
         assert_eq!(decide(None, "me", Duration::ZERO), Next::Take);
+    }
+    #[tokio::test]
+    async fn a_warm_replica_stands_for_election_however_busy_its_runtime_is() {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let (asked, seen) = std::sync::mpsc::channel();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let config = Config::new(format!("http://{}", listener.local_addr().unwrap()).parse().unwrap());
+        std::thread::spawn(move || {
+            let connection = listener.accept();
+            asked.send(connection.is_ok())
+        });
+        let (warm, is_warm) = watch::channel(false);
+        let (leading, _) = watch::channel(false);
+        let stop = CancellationToken::new();
+        let election = spawn(config, "varve-system".into(), "me".into(), (is_warm, leading), stop.clone());
+        assert!(seen.try_recv().is_err(), "what is not warm does not stand");
+        warm.send_replace(true);
+        // This holds up the test's only thread for async work, on purpose.
+        assert_eq!(seen.recv_timeout(Duration::from_mins(1)), Ok(true));
+        stop.cancel();
+        election.await.unwrap().unwrap();
     }
 }

@@ -27,14 +27,7 @@ pub mod runner;
 pub mod status;
 pub mod stores;
 
-use std::{
-    future::Future,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Namespace;
@@ -52,7 +45,6 @@ use crate::{
     cache::{Caches, Scope},
     clients::Clients,
     cx::World,
-    lease::Election,
     metrics::Metrics,
 };
 
@@ -89,7 +81,8 @@ async fn signalled() -> std::io::Result<()> {
 pub async fn run_until(args: Args, faults: Arc<dyn FaultHook>, stop: CancellationToken) -> Result<()> {
     // One crypto provider for all clients. An error says that there is one already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let clients = Clients::infer().await?;
+    let config = clients::infer().await?;
+    let clients = Clients::from_config(&config)?;
     let cluster = cluster(&clients).await?;
     let metrics = Arc::new(Metrics::new());
     let (leading_sender, leading) = watch::channel(false);
@@ -104,32 +97,43 @@ pub async fn run_until(args: Args, faults: Arc<dyn FaultHook>, stop: Cancellatio
 
     let mut background = JoinSet::new();
     let mut contexts = Vec::new();
+    let memory = varve_store::Caches::default();
     for scope in &scopes {
         let (caches, fill) = Caches::new(&clients.watch, scope);
         background.spawn(fill);
-        let world = World { cluster, leading: leading.clone(), faults: faults.clone(), metrics: metrics.clone() };
+        let world = World {
+            cluster,
+            leading: leading.clone(),
+            faults: faults.clone(),
+            metrics: metrics.clone(),
+            memory: memory.clone(),
+        };
         contexts.push(Cx::new(clients.clone(), caches, settings.clone(), world));
     }
 
-    let is_warm = Arc::new(AtomicBool::new(false));
+    let (warm_sender, is_warm) = watch::channel(false);
     let pages = http::Pages { metrics: metrics.clone(), is_warm: is_warm.clone() };
     // The pages and the lease go last, when nothing is written any more.
     let (stop_pages, stop_lease) = (CancellationToken::new(), CancellationToken::new());
-    let page_server = tokio::spawn(http::serve(args.metrics_address, pages, stop_pages.clone()));
-    let election = Election::new(clients.lease.clone(), &args.lease_namespace, identity(), leading_sender);
-    let election = tokio::spawn(election.run(stop_lease.clone()));
+    let address = args.metrics_address;
+    let page_server = tokio::spawn(http::serve(address, pages, stop_pages.clone()));
+    let signs = (is_warm, leading_sender);
+    let mut election = lease::spawn(config, args.lease_namespace.clone(), identity(), signs, stop_lease.clone());
 
+    let ended = |error: tokio::task::JoinError| Err(Error::Bug(error.to_string()));
     let served = tokio::select! {
-        () = lead(contexts, leading, metrics, is_warm, stop.clone()) => Ok(()),
+        () = lead(contexts, leading, metrics, warm_sender, stop.clone()) => Ok(()),
         served = page_server => match served {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(Error::Bug(format!("serve {}: {error}", args.metrics_address))),
-            Err(error) => Err(Error::Bug(error.to_string())),
+            Ok(served) => served.map_err(|source| Error::Pages { address, source }),
+            Err(error) => ended(error),
         },
+        elected = &mut election => elected.unwrap_or_else(ended),
     };
     stop.cancel();
     stop_lease.cancel();
-    let _ = election.await;
+    if !election.is_finished() {
+        let _ = election.await;
+    }
     stop_pages.cancel();
     background.shutdown().await;
     tracing::info!("operator ends");
@@ -141,7 +145,7 @@ async fn lead(
     contexts: Vec<Arc<Cx>>,
     mut leading: watch::Receiver<bool>,
     metrics: Arc<Metrics>,
-    is_warm: Arc<AtomicBool>,
+    is_warm: watch::Sender<bool>,
     stop: CancellationToken,
 ) {
     let warm = join_all(contexts.iter().map(|cx| cx.caches.wait_until_ready()));
@@ -149,7 +153,7 @@ async fn lead(
         _ = warm => {}
         () = stop.cancelled() => return,
     }
-    is_warm.store(true, Ordering::Release);
+    is_warm.send_replace(true);
     tracing::info!("caches are warm");
     loop {
         tokio::select! {

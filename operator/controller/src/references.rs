@@ -32,7 +32,7 @@ pub(crate) async fn find(cx: &Cx, store: &Store, repo: &Arc<Repo>, reference: &s
         let commit = reference.parse().map_err(|_| not_found(field, reference, &repo_name))?;
         // The newest commit of a branch may not have its pointer yet.
         if let Some(head) = branch_at(&repo, commit)? {
-            return store.read_commit(&head.record).await.map_err(read(format!("read commit {reference}")));
+            return store.read_head(&head).await.map_err(read(format!("read commit {reference}")));
         }
         let found = store.find_commit(uid, commit).await.map_err(read(format!("find commit {reference}")))?;
         return found.ok_or_else(|| not_found(field, reference, &repo_name));
@@ -40,7 +40,7 @@ pub(crate) async fn find(cx: &Cx, store: &Store, repo: &Arc<Repo>, reference: &s
     if let Ok(branch) = BranchName::parse(reference)
         && let Some(head) = heads::read(&repo, &branch)?
     {
-        return store.read_commit(&head.record).await.map_err(read(format!("read the head of branch {branch}")));
+        return store.read_head(&head).await.map_err(read(format!("read the head of branch {branch}")));
     }
     let Ok(name) = CommitName::parse(reference) else {
         return Err(not_found(field, reference, &repo_name));
@@ -48,7 +48,7 @@ pub(crate) async fn find(cx: &Cx, store: &Store, repo: &Arc<Repo>, reference: &s
     let named = store.name_of(uid, &name).await.map_err(read(format!("find commit {name}")))?;
     if let Some(named) = named {
         if let Some(head) = branch_at(&repo, named.uid)? {
-            return store.read_commit(&head.record).await.map_err(read(format!("read commit {name}")));
+            return store.read_head(&head).await.map_err(read(format!("read commit {name}")));
         }
         let found = store.find_commit(uid, named.uid).await.map_err(read(format!("find commit {name}")))?;
         if let Some(found) = found {

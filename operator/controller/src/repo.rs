@@ -25,6 +25,7 @@ use varve_api::{
 use varve_format::{BranchName, RepoName};
 
 pub(crate) use history::is_made_by_operator;
+pub(crate) use restored::bring_back_commits;
 
 use crate::{
     cx::Cx,
@@ -170,15 +171,14 @@ async fn adopt(repo: &Arc<Repo>, cx: &Cx, connection: &Connection) -> Result<()>
     let shown = repo.status.iter().flat_map(|status| &status.branches);
     let shown = shown.filter_map(|branch| BranchName::parse(&branch.name).ok());
     let all: BTreeSet<BranchName> = held.into_iter().chain(shown).collect();
+    let mut all_opened = Ok(());
     for branch in all {
         let _turn = cx.heads.turn(uid, &branch).await;
-        let before = crate::heads::read(&cx.heads.newest(cx, repo), &branch)?.map_or(0, |head| head.seq);
-        let now = cx.heads.open(cx, repo, &connection.store, &branch).await?;
-        if !branch.is_hidden() && now.is_some_and(|now| now.seq > before) {
-            restored::since(repo, cx, &connection.store, (&branch, before)).await?;
-        }
+        // One branch that needs people does not keep the others.
+        let opened = cx.heads.open(cx, repo, &connection.store, &branch).await;
+        all_opened = all_opened.and(opened.map(|_| ()));
     }
-    Ok(())
+    all_opened
 }
 
 /// The name of a Repo as the store takes it.
@@ -196,7 +196,7 @@ pub(crate) fn tell(error: &Error) -> Standing {
         Error::Api { .. } | Error::Timeout { .. } => (Reason::ApiError, chain(error)),
         Error::Store { source, .. } => (stores::reason(source), stores::told(&chain(error), source)),
         Error::HeadMoved { .. } | Error::NotLeading | Error::Injected { .. } => (Reason::Progressing, chain(error)),
-        Error::Bug(_) => (Reason::InternalError, chain(error)),
+        Error::Pages { .. } | Error::Bug(_) => (Reason::InternalError, chain(error)),
     };
     let state = if error.retry() == Retry::WhenChanged { State::Stalled } else { State::Reconciling };
     (state, reason, message)

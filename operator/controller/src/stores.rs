@@ -4,7 +4,8 @@
 //! operator read another. The first use of a connection claims the prefix for this cluster and namespace.
 //! What goes wrong is told in the store's own words with the remedy, remembered for a moment so that a
 //! thousand waiting objects ask once, and heals by itself: a changed Secret is a new version, and a store
-//! that was unreachable is asked again.
+//! that was unreachable is asked again. All connections share one budget of memory, and one that nobody has
+//! used for a while is dropped.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,12 +18,13 @@ use kube::{Api, Client, ResourceExt};
 use uuid::Uuid;
 use varve_api::{conditions::Reason, labels, repo::DEFAULT_STORE};
 use varve_store::{
-    Error as E, Owner, Store,
+    Adopt, Error as E, Options, Owner, Store,
     backend::{self, ADOPT, Schemes},
 };
 
 use crate::{
     cache::Caches,
+    cx::World,
     error::{Error, Result, Retry},
     metered::Metered,
     metrics::Metrics,
@@ -33,6 +35,9 @@ use crate::{
 const FAILURE_STANDS: Duration = Duration::from_secs(2);
 /// How long a store counts as ours before its owner is read again: who was relieved of it must stop.
 const CLAIM_STANDS: Duration = Duration::from_secs(30);
+
+/// How long a connection stays that nobody uses. Opening it again takes three requests.
+const IDLE: Duration = Duration::from_mins(10);
 
 /// An open, claimed store.
 #[derive(Clone)]
@@ -50,10 +55,15 @@ pub struct Stores {
     cluster: Uuid,
     schemes: Schemes,
     metrics: Arc<Metrics>,
+    memory: varve_store::Caches,
     known: Mutex<HashMap<(String, String), Slot>>,
 }
 
-type Slot = Arc<tokio::sync::Mutex<Option<Known>>>;
+/// The place of one Secret's store: whoever wants it waits here for the same answer.
+struct Slot {
+    used: Instant,
+    known: Arc<tokio::sync::Mutex<Option<Known>>>,
+}
 
 /// What is known of one Secret's store.
 struct Known {
@@ -69,9 +79,17 @@ enum Outcome {
 
 impl Stores {
     /// No connections yet.
-    pub fn new(client: Client, caches: Caches, cluster: Uuid, allows_local: bool, metrics: Arc<Metrics>) -> Self {
+    pub fn new(client: Client, caches: Caches, allows_local: bool, world: &World) -> Self {
         let schemes = if allows_local { Schemes::BucketsAndLocal } else { Schemes::Buckets };
-        Self { client, caches, cluster, schemes, metrics, known: Mutex::default() }
+        Self {
+            client,
+            caches,
+            cluster: world.cluster,
+            schemes,
+            metrics: world.metrics.clone(),
+            memory: world.memory.clone(),
+            known: Mutex::default(),
+        }
     }
 
     /// The store that the Secret `store_ref` (by default `varve-store`) of `namespace` describes.
@@ -83,10 +101,7 @@ impl Stores {
         let owner = self.namespace_uid(namespace)?;
         let version =
             [secret.uid().unwrap_or_default(), secret.resource_version().unwrap_or_default(), owner.to_string()];
-        let slot = {
-            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            known.entry((namespace.to_owned(), name.to_owned())).or_default().clone()
-        };
+        let slot = self.slot(namespace, name, Instant::now());
         // Held over the connecting: whoever else wants this store waits for the same answer.
         let mut slot = slot.lock().await;
         if let Some(known) = slot.as_ref().filter(|known| known.version == version) {
@@ -102,7 +117,7 @@ impl Stores {
         }
         let owner = Owner { cluster: self.cluster, namespace: owner };
         let opened = match slot.take().filter(|known| known.version == version).map(|known| known.outcome) {
-            // No adoption here: whoever took the store from us was told to by a person, too.
+            // Looked at again, not taken: whoever took the store from us was told to by a person, too.
             Some(Outcome::Open { connection, .. }) => match connection.store.claim(owner, None).await {
                 Ok(()) => Ok(connection),
                 Err(error) => Err(about(name, &error)),
@@ -128,6 +143,16 @@ impl Stores {
         opened
     }
 
+    /// The place of this store; those that nobody has used for long are given up.
+    fn slot(&self, namespace: &str, name: &str, now: Instant) -> Arc<tokio::sync::Mutex<Option<Known>>> {
+        let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, slot| now.saturating_duration_since(slot.used) < IDLE);
+        let slot = all.entry((namespace.to_owned(), name.to_owned()));
+        let slot = slot.or_insert_with(|| Slot { used: now, known: Arc::default() });
+        slot.used = now;
+        slot.known.clone()
+    }
+
     async fn connect(&self, namespace: &str, name: &str, owner: Owner) -> Result<Connection> {
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
         let secret = secrets.get(name).await.map_err(Error::api(format_args!("get Secret {namespace}/{name}")))?;
@@ -137,18 +162,16 @@ impl Stores {
         let config = config(name, &secret)?;
         let adopt = match config.get(ADOPT).map(|text| text.trim()).filter(|text| !text.is_empty()) {
             None => None,
-            Some(text) => Some(text.parse::<Uuid>().map_err(|_| {
-                Error::stalled(
-                    Reason::StoreConfigInvalid,
-                    format!("Secret {name}: key adopt must be the id of a store (a UUID), not {text:?}"),
-                )
+            Some(text) => Some(text.parse::<Adopt>().map_err(|wrong| {
+                Error::stalled(Reason::StoreConfigInvalid, format!("Secret {name}: key adopt is {text:?}: {wrong}"))
             })?),
         };
         let told = |error| about(name, &error);
         let (objects, prefix) = backend::connect(&config, self.schemes).map_err(told)?;
         backend::probe(&objects, &prefix).await.map_err(told)?;
         let objects = Arc::new(Metered::new(objects, self.metrics.clone()));
-        let store = Store::open(objects, prefix).await.map_err(told)?;
+        let options = Options { caches: self.memory.clone(), ..Options::default() };
+        let store = Store::open_with(objects, prefix, options).await.map_err(told)?;
         store.claim(owner, adopt).await.map_err(told)?;
         tracing::info!(namespace, secret = name, store = %store.id(), "store opened");
         Ok(Connection { store, secret: name.to_owned() })
@@ -323,6 +346,31 @@ mod tests {
             "Error performing GET http://s3/b/x - Server returned non-2xx status code: 404 Not Found: NoSuchBucket: No bucket."
         );
         assert_eq!(plain("what is in the bucket in 2s: : "), "what is in the bucket");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_nobody_uses_is_dropped() {
+        let service = tower::service_fn(|_: axum::http::Request<kube::client::Body>| async {
+            Err::<axum::http::Response<kube::client::Body>, _>(std::io::Error::other("nobody is asked"))
+        });
+        let client = Client::new(service, "field");
+        let (caches, _never_filled) = Caches::new(&client, &crate::cache::Scope::Cluster);
+        let (_, leading) = tokio::sync::watch::channel(true);
+        let world = World {
+            cluster: Uuid::nil(),
+            leading,
+            faults: Arc::new(crate::act::NoFaults),
+            metrics: Arc::new(Metrics::new()),
+            memory: varve_store::Caches::default(),
+        };
+        let stores = Stores::new(client, caches, false, &world);
+        let begun = Instant::now();
+        let slot = stores.slot("field", "varve-store", begun);
+        assert!(Arc::ptr_eq(&slot, &stores.slot("field", "varve-store", begun + IDLE / 2)));
+        stores.slot("lab", "varve-store", begun + IDLE);
+        assert!(Arc::ptr_eq(&slot, &stores.slot("field", "varve-store", begun + IDLE)));
+        stores.slot("lab", "varve-store", begun + IDLE * 3);
+        assert!(!Arc::ptr_eq(&slot, &stores.slot("field", "varve-store", begun + IDLE * 3)));
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 pub const URL: &str = "url";
 /// The Secret's key that holds certificates to trust, PEM.
 pub const CA_CERTIFICATES: &str = "ca.crt";
-/// The Secret's key that names the store to take over; read by whoever claims it.
+/// The Secret's key that says which store is to be taken over, an [`crate::Adopt`]; read by whoever claims it.
 pub const ADOPT: &str = "adopt";
 
 /// A connection that has not come about by then will not.

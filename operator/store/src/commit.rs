@@ -36,7 +36,7 @@ pub struct CommitRef {
     pub record: RecordAt,
 }
 
-/// A commit, read and its seal checked.
+/// A commit, read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Commit {
     /// What it is: sealed.
@@ -141,8 +141,10 @@ fn map_root(kind: &MapKind, root: &NodeRef, level: u8) -> MapRoot {
 }
 
 impl Store {
-    /// The commit whose record lies here, in one read; its maps' roots come with it.
-    pub async fn read_commit(&self, record: &RecordAt) -> Result<Commit> {
+    /// The commit whose record lies here, in one read; its maps' roots come with it. Whether it is the commit that
+    /// somebody meant, nobody has asked: whoever has a head reads by [`Self::read_head`], by a uid
+    /// [`Self::find_commit`], which compare the seal.
+    pub async fn read_commit_unchecked(&self, record: &RecordAt) -> Result<Commit> {
         let RecordAt { pack, offset, length } = *record;
         let bytes = match self.pending().find(pack, offset) {
             Some(bytes) => bytes,
@@ -169,7 +171,7 @@ impl Store {
 
     /// The commit of a head: its record must be of the commit and carry the seal that the head names.
     pub async fn read_head(&self, head: &varve_format::Head) -> Result<Commit> {
-        let commit = self.read_commit(&head.record).await?;
+        let commit = self.read_commit_unchecked(&head.record).await?;
         if commit.uid != head.commit || commit.seal != head.seal {
             return Err(Error::SealMismatch { uid: head.commit });
         }
@@ -206,7 +208,7 @@ impl Store {
             let Some((from, to)) = range.filter(|(_, to)| *to <= before.len()) else { continue };
             let plain = frames::decompress(pack, at.offset, &before.slice(from..to), at.frames, MAX_NODE_BYTES);
             if let Some(node) = plain.ok().and_then(|plain| Node::decode(&plain).ok()) {
-                self.nodes().insert((at.pack, at.offset), Arc::new(node)).await;
+                self.caches().nodes.insert(self.cache_key(at.pack, at.offset), Arc::new(node)).await;
             }
         }
     }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use uuid::Uuid;
 use varve_format::{DecodeError, Hash, MapError, NameError};
 
+use crate::owner::Adopt;
+
 /// Everything that this crate refuses or fails at.
 ///
 /// Cheap to clone: a failed upload is told to every writer of its session, a failed load to everybody who waited.
@@ -140,12 +142,12 @@ pub enum Error {
     },
     /// The prefix belongs to another cluster or namespace.
     #[error(
-        "the store {store} is owned by another cluster or namespace; if it no longer writes there, set `adopt: {store}` \
-         in the store's Secret"
+        "the store {} is owned by another cluster or namespace; if it no longer writes there, set `adopt: {adopt}` \
+         in the store's Secret", adopt.store
     )]
     OwnedElsewhere {
-        /// The store's id.
-        store: Uuid,
+        /// The word that would take it over.
+        adopt: Adopt,
     },
     /// A later version wrote here what this one cannot read or may not write.
     #[error("the store needs the feature `{feature}`, which this version does not know: upgrade Varve")]

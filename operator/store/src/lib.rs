@@ -8,6 +8,7 @@
 //! Memory is bounded by what is in flight and by two caches, never by the size of the data.
 
 pub mod backend;
+mod caches;
 mod checkout;
 mod commit;
 mod content;
@@ -18,6 +19,7 @@ mod jobs;
 mod map;
 mod memo;
 mod objects;
+mod owner;
 mod pack;
 mod reflog;
 mod repos;
@@ -28,13 +30,16 @@ mod tree;
 mod types;
 mod verify;
 
+pub use caches::Caches;
 pub use commit::{Commit, CommitRef};
 pub use environment::{CountingEnvironment, Environment, SystemEnvironment};
 pub use error::{Error, Result, TreeFault};
 pub use jobs::ResultKey;
+pub use owner::{Adopt, NotAdopt, Owner};
+pub use reflog::{REFLOG_PAGE, Reflog};
 pub use repos::{NameRecord, RepoRecord};
 pub use session::Session;
 pub use sessions::ClientSession;
-pub use store::{Options, Owner, Store};
+pub use store::{Options, Store};
 pub use types::{Change, ContentRef, Depth, Entry, MapChange, NodeRef, TreeEdit, Value};
 pub use varve_format::{Head, Location, RecordAt};

@@ -1,21 +1,18 @@
-//! A store: one prefix of one bucket. Opening makes it where it is not there yet and refuses what a later version
-//! wrote; claiming writes down which cluster and namespace it belongs to.
+//! A store: one prefix of one bucket. Opening makes it where it is not there yet and refuses what a later version wrote.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use moka::future::Cache;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use varve_format::{MapKind, keys};
 
-use crate::content::index::BlobIndex;
+use crate::caches::{self, Caches};
 use crate::environment::{Environment, SystemEnvironment};
 use crate::error::{Error, Result};
-use crate::map::node::Node;
 use crate::objects::{Created, Objects};
 use crate::pack::pending::Pending;
 use crate::types::NodeRef;
@@ -24,29 +21,19 @@ use crate::types::NodeRef;
 const FORMAT: u32 = 1;
 /// Features beyond format 1 that this version understands: none yet.
 const KNOWN_FEATURES: [&str; 0] = [];
-/// Decoded nodes: the upper levels of some hundred trees, or about 1,500 leaves.
-const NODE_CACHE_BYTES: u64 = 64 << 20;
-/// Indexes of large files, and frames that small files share.
-const BLOB_CACHE_BYTES: u64 = 32 << 20;
 
 /// What a store is opened with, beside its backend.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Clock and ids.
     pub environment: Arc<dyn Environment>,
-    /// Bytes of decoded nodes kept in memory.
-    pub node_cache_bytes: u64,
-    /// Bytes of blob indexes and shared frames kept in memory, each.
-    pub blob_cache_bytes: u64,
+    /// Where it keeps nodes, blob indexes and shared frames. A process that opens many stores gives all of them the same.
+    pub caches: Caches,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            environment: Arc::new(SystemEnvironment),
-            node_cache_bytes: NODE_CACHE_BYTES,
-            blob_cache_bytes: BLOB_CACHE_BYTES,
-        }
+        Self { environment: Arc::new(SystemEnvironment), caches: Caches::default() }
     }
 }
 
@@ -62,18 +49,9 @@ struct Inner {
     id: Uuid,
     environment: Arc<dyn Environment>,
     pending: Pending,
-    nodes: Cache<(Uuid, u64), Arc<Node>>,
-    indexes: Cache<(Uuid, u64), Arc<BlobIndex>>,
-    frames: Cache<(Uuid, u64, u64), Bytes>,
-}
-
-/// The cluster and namespace that a store belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Owner {
-    /// Uid of the namespace `kube-system`.
-    pub cluster: Uuid,
-    /// Uid of the namespace whose store it is.
-    pub namespace: Uuid,
+    caches: Caches,
+    /// Its number in the caches' keys.
+    number: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -97,7 +75,7 @@ impl Store {
         Self::open_with(store, prefix, Options::default()).await
     }
 
-    /// Opens a store with a given clock and given bounds on its caches.
+    /// Opens a store with a given clock and given caches.
     pub async fn open_with(store: Arc<dyn ObjectStore>, prefix: Path, options: Options) -> Result<Self> {
         let objects = Objects::new(store, prefix);
         let id = find_or_make_id(&objects, options.environment.as_ref()).await?;
@@ -107,18 +85,8 @@ impl Store {
                 id,
                 environment: options.environment,
                 pending: Pending::default(),
-                nodes: Cache::builder()
-                    .max_capacity(options.node_cache_bytes)
-                    .weigher(|_, node: &Arc<Node>| u32::try_from(node.weight()).unwrap_or(u32::MAX))
-                    .build(),
-                indexes: Cache::builder()
-                    .max_capacity(options.blob_cache_bytes)
-                    .weigher(|_, index: &Arc<BlobIndex>| u32::try_from(index.weight()).unwrap_or(u32::MAX))
-                    .build(),
-                frames: Cache::builder()
-                    .max_capacity(options.blob_cache_bytes)
-                    .weigher(|_, plain: &Bytes| u32::try_from(plain.len() + 64).unwrap_or(u32::MAX))
-                    .build(),
+                number: options.caches.next_store(),
+                caches: options.caches,
             }),
         };
         opened.check_features(false).await?;
@@ -138,30 +106,6 @@ impl Store {
     /// The empty map of a kind.
     pub fn empty(&self, kind: &MapKind) -> NodeRef {
         NodeRef::empty(kind)
-    }
-
-    /// Takes the store for a cluster and namespace.
-    ///
-    /// Nobody's, or ours already: nothing more to say. Another's: refused, unless `adopt` names this store's id, which
-    /// a person pastes after making sure that the other owner writes here no more.
-    pub async fn claim(&self, owner: Owner, adopt: Option<Uuid>) -> Result<()> {
-        let bytes = to_json(&owner);
-        loop {
-            let epochs = self.objects().series(keys::owner).await?;
-            if let Some(last) = epochs.last() {
-                let stands: Owner = from_json(last, "the store's owner")?;
-                if stands == owner {
-                    return Ok(());
-                }
-                if adopt != Some(self.id()) {
-                    return Err(Error::OwnedElsewhere { store: self.id() });
-                }
-            }
-            // Somebody else may write the same epoch at the same moment: then look again at who stands there.
-            if self.objects().create(&keys::owner(epochs.len() as u64), bytes.clone()).await? == Created::Ours {
-                return Ok(());
-            }
-        }
     }
 
     /// Reads the features again; a writer must understand more than a reader.
@@ -186,16 +130,13 @@ impl Store {
         &self.inner.pending
     }
 
-    pub(crate) fn nodes(&self) -> &Cache<(Uuid, u64), Arc<Node>> {
-        &self.inner.nodes
+    pub(crate) fn caches(&self) -> &Caches {
+        &self.inner.caches
     }
 
-    pub(crate) fn indexes(&self) -> &Cache<(Uuid, u64), Arc<BlobIndex>> {
-        &self.inner.indexes
-    }
-
-    pub(crate) fn frames(&self) -> &Cache<(Uuid, u64, u64), Bytes> {
-        &self.inner.frames
+    /// What the caches know the bytes at this place by.
+    pub(crate) fn cache_key(&self, pack: Uuid, offset: u64) -> caches::Key {
+        (self.inner.number, pack, offset)
     }
 }
 

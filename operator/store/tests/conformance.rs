@@ -7,7 +7,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::{ObjectStoreExt, PutPayload};
@@ -18,7 +18,8 @@ use varve_format::records::{DatumResult, MemoEntry, Plan, PlanDatum, PlanShard, 
 use varve_format::reference::{File, tree_id};
 use varve_format::{BranchName, CommitIdentity, CommitName, Hash, Head, Kind, MapKind, RepoName, RepoPath, plan};
 use varve_store::{
-    CommitRef, ContentRef, Depth, Entry, Error, NodeRef, Owner, ResultKey, Session, Store, TreeEdit, TreeFault, Value,
+    Adopt, CommitRef, ContentRef, Depth, Entry, Error, NodeRef, Owner, ResultKey, Session, Store, TreeEdit, TreeFault,
+    Value,
 };
 
 macro_rules! on_every_backend {
@@ -51,6 +52,7 @@ macro_rules! on_every_backend {
 on_every_backend!(
     a_store_opened_again_is_the_same_store,
     a_store_is_its_owner_s_until_somebody_adopts_it,
+    who_was_relieved_of_a_store_takes_it_back_by_a_new_word_alone,
     a_feature_of_a_later_version_is_refused_by_name,
     a_repo_made_anew_under_an_old_name_has_a_new_uid,
     a_commit_s_name_stands_for_the_first_that_claims_it,
@@ -107,11 +109,34 @@ async fn a_store_is_its_owner_s_until_somebody_adopts_it(place: Place) -> Result
     let theirs = Owner { cluster: Uuid::from_u128(3), namespace: Uuid::from_u128(4) };
     store.claim(ours, None).await?;
     store.claim(ours, None).await?;
-    let refused = store.claim(theirs, Some(Uuid::from_u128(5))).await.expect_err("another's store");
-    ensure!(refused.reason() == "StoreOwnedElsewhere" && refused.to_string().contains(&store.id().to_string()));
-    store.claim(theirs, Some(store.id())).await?;
+    let another = Adopt { store: Uuid::from_u128(5), epoch: None };
+    let adopt = Adopt { store: store.id(), epoch: None };
+    let refused = store.claim(theirs, Some(another)).await.expect_err("another's store");
+    ensure!(refused.reason() == "StoreOwnedElsewhere" && refused.to_string().contains(&format!("adopt: {adopt}`")));
+    store.claim(theirs, Some(adopt)).await?;
     store.claim(theirs, None).await?;
     ensure!(matches!(store.claim(ours, None).await, Err(Error::OwnedElsewhere { .. })));
+    Ok(())
+}
+
+async fn who_was_relieved_of_a_store_takes_it_back_by_a_new_word_alone(place: Place) -> Result<()> {
+    let store = place.open().await;
+    let owner = |n| Owner { cluster: Uuid::from_u128(n), namespace: Uuid::from_u128(n + 10) };
+    let adopt = |epoch| Some(Adopt { store: store.id(), epoch });
+    store.claim(owner(1), adopt(None)).await?;
+    store.claim(owner(2), adopt(None)).await?;
+    // The word that stands in both clusters' Secrets was for the second.
+    let Err(Error::OwnedElsewhere { adopt: wanted }) = store.claim(owner(1), adopt(None)).await else {
+        bail!("it was taken back")
+    };
+    ensure!(Some(wanted) == adopt(Some(1)));
+    store.claim(owner(1), Some(wanted)).await?;
+    store.claim(owner(1), Some(wanted)).await?;
+    ensure!(store.claim(owner(2), adopt(None)).await.is_err());
+    ensure!(store.claim(owner(2), adopt(Some(1))).await.is_err());
+    // A third that never had it needs no epoch.
+    store.claim(owner(3), adopt(None)).await?;
+    ensure!(store.claim(owner(1), Some(wanted)).await.is_err());
     Ok(())
 }
 
@@ -379,7 +404,7 @@ async fn a_commit_comes_back_with_its_maps_and_its_seal(place: Place) -> Result<
     session.flush().await?;
 
     let store = place.open().await;
-    let commit = store.read_commit(&written.record).await?;
+    let commit = store.read_commit_unchecked(&written.record).await?;
     ensure!((commit.uid, commit.seal, commit.record) == (uid, written.seal, written.record));
     ensure!(commit.identity.message == "first three" && commit.identity.maps.len() == 2);
     ensure!(commit.tree().id == root.id && commit.tree().files == 1_000);
@@ -393,7 +418,12 @@ async fn a_commit_comes_back_with_its_maps_and_its_seal(place: Place) -> Result<
     store.record_commit(&head).await?;
     ensure!(store.find_commit(repo, uid).await? == Some(commit.clone()));
     ensure!(store.read_head(&head).await? == commit);
+    // A branch that is pinned to it adds nothing, and overwrites nothing.
+    let pinned = Head { branch: BranchName::parse("dev")?, seq: 9, ..head.clone() };
+    store.record_commit(&pinned).await?;
+    ensure!(store.find_head(repo, uid).await? == Some(head.clone()));
     let forged = Head { seal: Hash::ZERO, ..head };
+    ensure!(matches!(store.record_commit(&forged).await, Err(Error::Conflict { .. })));
     ensure!(matches!(store.read_head(&forged).await, Err(Error::SealMismatch { .. })));
     Ok(())
 }

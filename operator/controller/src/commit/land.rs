@@ -7,9 +7,12 @@
 //! 3. In its turn on the branch: edits on the head's tree, record, head. Lost to another writer, it makes
 //!    the same edits on the new head: same uid, new parent and seal.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
-use futures::TryStreamExt;
+use futures::{
+    TryStreamExt,
+    future::{self, Either},
+};
 use kube::ResourceExt;
 use uuid::Uuid;
 use varve_api::{
@@ -72,14 +75,13 @@ pub(super) async fn land(commit: &Arc<Commit>, cx: &Cx, waiting: &Waiting) -> Re
         let base = cx.heads.open(cx, &begun.repo, &begun.store, &begun.branch).await?;
         if let Some(head) = base.as_ref().filter(|base| base.commit == begun.uid) {
             // A crash came between the head's move and the rest, which has been made up for just now.
-            let stored = begun.store.read_commit(&head.record).await;
+            let stored = begun.store.read_head(head).await;
             return Ok(status_of(&stored.map_err(Error::store("read the commit"))?, Vec::new()));
         }
-        let (landed, built) = tokio::join!(begun.landed(cx), begun.build(cx, base, &mut sources));
-        if let Some(found) = landed? {
-            return Ok(status_of(&found, Vec::new()));
-        }
-        let built = built?;
+        let built = match begun.land_or_build(cx, base, &mut sources).await? {
+            Either::Left(found) => return Ok(status_of(&found, Vec::new())),
+            Either::Right(built) => built,
+        };
         match cx.heads.advance(cx, &begun.repo, &begun.store, std::slice::from_ref(&built.a_move)).await? {
             Moved::Won(_) => {
                 import::clean_up(cx, commit).await?;
@@ -122,6 +124,29 @@ struct Built {
 }
 
 impl Begun<'_> {
+    /// The commit, if it has landed; else it is made on `base`.
+    ///
+    /// Both begin at once, so that a new commit does not wait for the look-up. The look-up is one small read,
+    /// and a commit that is found ends the making: a cluster that gets its old Commits back must not fetch
+    /// and store them all again.
+    async fn land_or_build(
+        &self,
+        cx: &Cx,
+        base: Option<Head>,
+        sources: &mut Sources,
+    ) -> Result<Either<StoredCommit, Built>> {
+        match future::select(pin!(self.landed(cx)), pin!(self.build(cx, base, sources))).await {
+            Either::Left((landed, build)) => match landed? {
+                Some(found) => Ok(Either::Left(found)),
+                None => build.await.map(Either::Right),
+            },
+            Either::Right((built, landed)) => match landed.await? {
+                Some(found) => Ok(Either::Left(found)),
+                None => built.map(Either::Right),
+            },
+        }
+    }
+
     /// The commit, if it has landed: now, before a crash, or in an earlier cluster's life.
     async fn landed(&self, cx: &Cx) -> Result<Option<StoredCommit>> {
         let named = self.store.name_of(self.repo_uid, &self.name).await;
@@ -146,10 +171,7 @@ impl Begun<'_> {
         self.may_commit(cx)?;
         let parent = match &base {
             Some(base) => Some(
-                self.store
-                    .read_commit(&base.record)
-                    .await
-                    .map_err(Error::store(format_args!("read commit {}", base.commit)))?,
+                self.store.read_head(base).await.map_err(Error::store(format_args!("read commit {}", base.commit)))?,
             ),
             None => None,
         };

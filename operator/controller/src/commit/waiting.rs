@@ -28,6 +28,7 @@ enum Kind {
 
 #[derive(Default)]
 struct Entry {
+    uid: String,
     mentions: BTreeSet<(Kind, String)>,
     import: Option<Import>,
 }
@@ -39,7 +40,7 @@ struct Import {
     message: String,
 }
 
-/// The Commits that wait, by namespace and name.
+/// The Commits that wait, by namespace and name; each entry is of one object, not of the next by that name.
 #[derive(Default)]
 pub(super) struct Waiting(Mutex<HashMap<(String, String), Entry>>);
 
@@ -49,7 +50,7 @@ impl Waiting {
     }
 
     pub(super) fn insert(&self, commit: &Commit) {
-        self.entries().entry(key(commit)).or_default().mentions = mentions(commit);
+        of(&mut self.entries(), commit).mentions = mentions(commit);
     }
 
     pub(super) fn forget(&self, commit: &Commit) {
@@ -59,7 +60,7 @@ impl Waiting {
     /// The import of this Commit failed just now: nobody tries again before the pause is over.
     pub(super) fn import_failed(&self, commit: &Commit, message: &str) {
         let mut entries = self.entries();
-        let entry = entries.entry(key(commit)).or_default();
+        let entry = of(&mut entries, commit);
         let failures = entry.import.as_ref().map_or(0, |import| import.failures);
         let pause = IMPORT_PAUSE.0.saturating_mul(1 << failures.min(16)).min(IMPORT_PAUSE.1);
         entry.import =
@@ -69,7 +70,8 @@ impl Waiting {
     /// How the last import of this Commit failed, and whether it is too early to try again.
     pub(super) fn last_failure(&self, commit: &Commit) -> Option<(String, bool)> {
         let entries = self.entries();
-        let import = entries.get(&key(commit))?.import.as_ref()?;
+        let entry = entries.get(&key(commit)).filter(|entry| Some(&entry.uid) == commit.metadata.uid.as_ref())?;
+        let import = entry.import.as_ref()?;
         Some((import.message.clone(), Instant::now() < import.next))
     }
 
@@ -85,6 +87,16 @@ impl Waiting {
             .map(|((space, name), _)| ObjectRef::new(name).within(space))
             .collect()
     }
+}
+
+/// The entry of this very object, made anew where it was another's.
+fn of<'a>(entries: &'a mut HashMap<(String, String), Entry>, commit: &Commit) -> &'a mut Entry {
+    let uid = commit.uid().unwrap_or_default();
+    let entry = entries.entry(key(commit)).or_default();
+    if entry.uid != uid {
+        *entry = Entry { uid, ..Entry::default() };
+    }
+    entry
 }
 
 fn key(commit: &Commit) -> (String, String) {
@@ -112,6 +124,7 @@ fn mentions(commit: &Commit) -> BTreeSet<(Kind, String)> {
 /// What wakes Commits besides their own changes.
 pub(super) fn triggers(cx: &Arc<Cx>, waiting: &Arc<Waiting>) -> Vec<BoxStream<'static, ObjectRef<Commit>>> {
     let all = cx.caches.commits.store();
+    let (commits, gone) = (cx.caches.commits.clone(), waiting.clone());
     let wake = |kind: Kind| {
         let waiting = waiting.clone();
         move |namespace: Option<String>, name: String| waiting.woken_by(&namespace.unwrap_or_default(), kind, &name)
@@ -121,7 +134,12 @@ pub(super) fn triggers(cx: &Arc<Cx>, waiting: &Arc<Waiting>) -> Vec<BoxStream<'s
     vec![
         cx.caches.repos.triggers(all.clone(), move |object| repo(object.namespace(), object.name_any())),
         cx.caches.config_maps.triggers(all.clone(), move |object| map(object.namespace(), object.name_any())),
-        cx.caches.commits.triggers(all.clone(), move |object| commit(object.namespace(), object.name_any())),
+        cx.caches.commits.triggers(all.clone(), move |object| {
+            if commits.get(&object.namespace().unwrap_or_default(), &object.name_any()).is_none() {
+                gone.forget(object); // deleted: nobody waits any more
+            }
+            commit(object.namespace(), object.name_any())
+        }),
         // A Pipeline that goes away gives its output branch back.
         cx.caches
             .pipelines
@@ -176,5 +194,25 @@ mod tests {
         assert_eq!(woken("field", Kind::Repo, "words"), 0);
         waiting.forget(&commit);
         assert_eq!(woken("field", Kind::Repo, "images"), 0);
+    }
+
+    #[test]
+    fn a_commit_made_anew_under_a_name_does_not_inherit_the_failure_of_the_one_before() {
+        let made = |uid: &str| {
+            let mut commit = Commit::new("import", CommitSpec::default());
+            commit.metadata.namespace = Some("field".into());
+            commit.metadata.uid = Some(uid.into());
+            commit
+        };
+        let (before, after) = (made("uid-1"), made("uid-2"));
+        let waiting = Waiting::default();
+        waiting.insert(&before);
+        waiting.import_failed(&before, "404 Not Found");
+        waiting.insert(&before);
+        assert_eq!(waiting.last_failure(&before), Some(("404 Not Found".to_owned(), true)));
+        assert_eq!(waiting.last_failure(&after), None);
+        waiting.insert(&after);
+        assert_eq!(waiting.last_failure(&after), None);
+        assert_eq!(waiting.last_failure(&before), None);
     }
 }

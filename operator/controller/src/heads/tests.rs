@@ -1,9 +1,12 @@
 //! A head's move against a small API server and a store in memory, with every call failing in turn: before
 //! it took effect, and after. Whatever fails, done again it stands once.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use axum::http::{Method, Request, Response, StatusCode};
@@ -14,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use uuid::Uuid;
 use varve_api::repo::{Repo, RepoSpec, RepoStatus};
-use varve_format::{BranchName, CommitIdentity, CommitName, Hash, MapKind};
+use varve_format::{BranchName, CommitIdentity, CommitName, Hash, MapKind, commit::Provenance};
 use varve_store::{NodeRef, Store};
 
 use super::*;
@@ -49,19 +52,48 @@ impl FaultHook for FailAt {
     }
 }
 
-/// One Repo, which can be read and whose status takes JSON patches, tests included.
-fn api_server(repo: Arc<Mutex<Value>>) -> Client {
+/// One Repo, which can be read and whose status takes JSON patches, tests included; and Commits.
+fn api_server(repo: Arc<Mutex<Value>>, commits: Arc<Mutex<Commits>>) -> Client {
     let service = tower::service_fn(move |request: Request<Body>| {
-        let repo = repo.clone();
+        let (repo, commits) = (repo.clone(), commits.clone());
         async move {
             let (parts, body) = request.into_parts();
             let bytes = body.collect_bytes().await.expect("the body is in memory");
-            let (code, answer) = answer(&repo, &parts.method, &bytes);
+            let path = parts.uri.path().split_once("/commits").map(|(_, rest)| rest.to_owned());
+            let (code, answer) = match path {
+                None if parts.method == Method::POST => (StatusCode::CREATED, json!({})), // an Event
+                Some(path) => answer_of_commits(&commits, (&parts.method, &path), &bytes),
+                None => answer(&repo, &parts.method, &bytes),
+            };
             let response = Response::builder().status(code).body(Body::from(serde_json::to_vec(&answer).unwrap()));
             Ok::<_, std::convert::Infallible>(response.unwrap())
         }
     });
     Client::new(service, "field")
+}
+
+/// Commit objects by name.
+type Commits = BTreeMap<String, Value>;
+
+/// Commits are made, read, and given a status.
+fn answer_of_commits(commits: &Mutex<Commits>, (method, path): (&Method, &str), body: &[u8]) -> (StatusCode, Value) {
+    let mut commits = commits.lock().unwrap();
+    let sent: Value = serde_json::from_slice(body).unwrap_or_default();
+    let named = path.trim_matches('/').split('/').next().unwrap_or_default();
+    if method == Method::POST {
+        let name = sent["metadata"]["name"].as_str().unwrap().to_owned();
+        if commits.contains_key(&name) {
+            let status = json!({"kind": "Status", "status": "Failure", "code": 409, "reason": "AlreadyExists", "message": "it is there"});
+            return (StatusCode::CONFLICT, status);
+        }
+        commits.insert(name.clone(), sent);
+        return (StatusCode::CREATED, commits[&name].clone());
+    }
+    let there = commits.get_mut(named).unwrap();
+    if method == Method::PATCH {
+        there["status"] = sent["status"].clone();
+    }
+    (StatusCode::OK, there.clone())
 }
 
 fn answer(repo: &Mutex<Value>, method: &Method, body: &[u8]) -> (StatusCode, Value) {
@@ -83,6 +115,7 @@ fn answer(repo: &Mutex<Value>, method: &Method, body: &[u8]) -> (StatusCode, Val
 
 struct Ground {
     stored: Arc<Mutex<Value>>,
+    commits: Arc<Mutex<Commits>>,
     client: Client,
     store: Store,
     repo_uid: Uuid,
@@ -92,14 +125,15 @@ impl Ground {
     async fn new() -> Self {
         let store = Store::open(Arc::new(InMemory::new()), Path::default()).await.unwrap();
         let repo_uid = Uuid::from_u128(77);
-        let mut repo = Repo::new("images", RepoSpec::default());
+        let mut repo = Repo::new("images", RepoSpec { history_limit: 10, ..RepoSpec::default() });
         repo.metadata.namespace = Some("field".into());
         repo.metadata.uid = Some("k8s-uid".into());
         repo.metadata.resource_version = Some("1".into());
         repo.status = Some(RepoStatus { uid: Some(repo_uid.to_string()), ..RepoStatus::default() });
         let stored = Arc::new(Mutex::new(serde_json::to_value(repo).unwrap()));
-        let client = api_server(stored.clone());
-        Self { stored, client, store, repo_uid }
+        let commits = Arc::default();
+        let client = api_server(stored.clone(), Arc::clone(&commits));
+        Self { stored, commits, client, store, repo_uid }
     }
 
     fn repo(&self) -> Arc<Repo> {
@@ -109,7 +143,7 @@ impl Ground {
     /// An operator that has just started.
     fn operator(&self, faults: Arc<dyn FaultHook>) -> Arc<Cx> {
         let client = &self.client;
-        let clients = Clients { watch: client.clone(), write: client.clone(), lease: client.clone() };
+        let clients = Clients { watch: client.clone(), write: client.clone() };
         let (caches, _never_filled) = Caches::new(client, &Scope::Cluster);
         let settings = Settings {
             image: "varve".into(),
@@ -118,12 +152,22 @@ impl Ground {
             allows_local_stores: true,
         };
         let (_, leading) = watch::channel(true);
-        let world = World { cluster: Uuid::nil(), leading, faults, metrics: Arc::new(Metrics::new()) };
+        let world = World {
+            cluster: Uuid::nil(),
+            leading,
+            faults,
+            metrics: Arc::new(Metrics::new()),
+            memory: varve_store::Caches::default(),
+        };
         Cx::new(clients, caches, settings, world)
     }
 
     /// Writes a commit onto `base`, and the move that makes it the head.
     async fn commit(&self, name: &str, base: Option<&Head>) -> HeadMove {
+        self.commit_of(name, base, None).await
+    }
+
+    async fn commit_of(&self, name: &str, base: Option<&Head>, made_by: Option<Provenance>) -> HeadMove {
         let branch = BranchName::parse("main").unwrap();
         let uid = varve_format::commit_uid(1_000, name);
         let session = self.store.session();
@@ -135,6 +179,7 @@ impl Ground {
             branch: "main".into(),
             sequence: base.map_or(1, |base| base.seq + 1),
             run: uid.as_bytes().to_vec(),
+            provenance: made_by,
             ..CommitIdentity::default()
         };
         let maps = vec![(MapKind::TREE, NodeRef::empty(&MapKind::TREE))];
@@ -235,6 +280,81 @@ async fn a_status_that_was_put_back_is_moved_on_to_what_the_store_holds() {
     let head = cx.heads.open(&cx, &ground.repo(), &ground.store, &main).await.unwrap();
     assert_eq!(head, Some(second.next));
     assert_eq!(ground.history().await.len(), 2);
+}
+
+#[tokio::test]
+async fn whichever_call_fails_all_output_commits_come_back_with_a_branch() {
+    for which in 0..12 {
+        for is_after in [false, true] {
+            let ground = Ground::new().await;
+            let main = BranchName::parse("main").unwrap();
+            let cx = ground.operator(Arc::new(NoFaults));
+            let backup = ground.stored.lock().unwrap().clone();
+            let mut base = None;
+            for name in ["edges-1", "edges-2", "edges-3"] {
+                let made_by = Provenance {
+                    pipeline: "edges".into(),
+                    job: name.into(),
+                    spec_digest: Hash::of_content(b"spec").to_vec(),
+                    ..Provenance::default()
+                };
+                let a_move = ground.commit_of(name, base.as_ref(), Some(made_by)).await;
+                cx.heads
+                    .advance(&cx, &ground.repo(), &ground.store, std::slice::from_ref(&a_move))
+                    .await
+                    .unwrap_or_else(|error| panic!("{error}"));
+                base = Some(a_move.next);
+            }
+            *ground.stored.lock().unwrap() = backup;
+            // Killed at one call; a new operator begins again.
+            let cx = ground.operator(FailAt::call(which, is_after));
+            let _ = cx.heads.open(&cx, &ground.repo(), &ground.store, &main).await;
+            let cx = ground.operator(Arc::new(NoFaults));
+            let head = cx.heads.open(&cx, &ground.repo(), &ground.store, &main).await.unwrap();
+            assert_eq!(head, base, "call {which} {is_after}");
+            let commits = ground.commits.lock().unwrap();
+            let ready = commits.values().filter(|commit| commit["status"]["conditions"][0]["type"] == "Ready");
+            assert_eq!(ready.count(), 3, "call {which} {is_after}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_branch_too_many_is_told_before_anything_is_built_for_it() {
+    let ground = Ground::new().await;
+    let cx = ground.operator(Arc::new(NoFaults));
+    let first = ground.commit("first", None).await;
+    cx.heads.advance(&cx, &ground.repo(), &ground.store, std::slice::from_ref(&first)).await.unwrap();
+    let mut full = (*ground.repo()).clone();
+    let branches = &mut full.status.as_mut().unwrap().branches;
+    for number in 1..MAX_BRANCHES {
+        branches.push(BranchHead { name: format!("b-{number}"), ..branches[0].clone() });
+    }
+    full.metadata.resource_version = Some("100".into());
+    let full = Arc::new(full);
+    let open = |name: &'static str| {
+        let (cx, full, store) = (&cx, &full, &ground.store);
+        async move { cx.heads.open(cx, full, store, &BranchName::parse_stored(name).unwrap()).await }
+    };
+    assert_eq!(open("main").await.unwrap(), Some(first.next));
+    assert_eq!(open("_memo").await.unwrap(), None);
+    let refused = open("dev").await.unwrap_err();
+    assert!(matches!(refused, Error::Told { reason: Reason::TooManyBranches, .. }), "{refused}");
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_late_does_not_hide_a_newer_one() {
+    let ground = Ground::new().await;
+    let cx = ground.operator(Arc::new(NoFaults));
+    let at = |version: &str| {
+        let mut repo = (*ground.repo()).clone();
+        repo.metadata.resource_version = Some(version.into());
+        repo
+    };
+    cx.heads.remember(at("10"));
+    assert_eq!(cx.heads.remember(at("9")).metadata.resource_version.as_deref(), Some("10"));
+    assert_eq!(cx.heads.fresh(&Arc::new(at("8"))).metadata.resource_version.as_deref(), Some("10"));
+    assert_eq!(cx.heads.remember(at("11")).metadata.resource_version.as_deref(), Some("11"));
 }
 
 #[tokio::test]

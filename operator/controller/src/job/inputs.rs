@@ -78,7 +78,7 @@ pub(crate) async fn at_head(cx: &Cx, target: &Target, branch: &BranchName) -> Re
 impl At {
     /// Reads the commit at `head`.
     pub(crate) async fn read(store: &Store, head: Head) -> Result<Self> {
-        let commit = store.read_commit(&head.record).await;
+        let commit = store.read_head(&head).await;
         let commit = commit.map_err(Error::store(format_args!("read commit {}", head.commit)))?;
         Ok(Self { head, commit: Arc::new(commit) })
     }

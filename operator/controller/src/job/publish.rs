@@ -177,7 +177,7 @@ impl End<'_> {
             return Ok(true);
         }
         let found =
-            store.find_record(self.target.repo_uid, uid).await.map_err(Error::store("look for the memo's commit"))?;
+            store.find_head(self.target.repo_uid, uid).await.map_err(Error::store("look for the memo's commit"))?;
         Ok(found.is_some())
     }
 

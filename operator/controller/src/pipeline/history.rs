@@ -160,8 +160,7 @@ impl History {
         if let Some(known) = self.remembered(head.repo, head.commit) {
             return Ok(known);
         }
-        let commit =
-            store.read_commit(&head.record).await.map_err(Error::store(format_args!("read commit {}", head.commit)))?;
+        let commit = store.read_head(head).await.map_err(Error::store(format_args!("read commit {}", head.commit)))?;
         self.remember(head.repo, commit)
     }
 
@@ -221,7 +220,7 @@ enum Standing {
 fn standing(cx: &Cx, of: &Of<'_>, known: &Known) -> Standing {
     let uid = known.candidate.uid;
     let text = uid.to_string();
-    let named = cx.caches.commits.in_namespace(of.namespace, |commit| {
+    let named = cx.caches.commits.get(of.namespace, &known.identity.name).filter(|commit| {
         let recorded = commit.status.as_ref().and_then(|status| status.uid.as_deref());
         commit.spec.repo == of.repo
             && match recorded {
@@ -229,9 +228,9 @@ fn standing(cx: &Cx, of: &Of<'_>, known: &Known) -> Standing {
                 None => derived_uid(commit) == Some(uid),
             }
     });
-    match named.first() {
+    match named {
         None => Standing::NoObject,
-        Some(commit) if is_ready(commit) => Standing::Ready,
+        Some(commit) if is_ready(&commit) => Standing::Ready,
         Some(_) => Standing::NotReady,
     }
 }

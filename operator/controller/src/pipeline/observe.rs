@@ -21,7 +21,7 @@ use varve_engine::{
     pod,
     trigger::{InputCommits, InputSet, Next, next_sets},
 };
-use varve_format::{BranchName, CommitIdentity, Hash, Head};
+use varve_format::{BranchName, CommitIdentity, Hash};
 use varve_store::Store;
 
 use super::{
@@ -105,8 +105,17 @@ pub(crate) async fn observe(pipeline: &Pipeline, cx: &Cx, state: &State) -> Resu
     let told = |error: plan::PlanError| Error::stalled(error.reason(), error.to_string());
     plan::argv(&snapshot).map_err(told)?;
     let spec_digest = digest(cx, &namespace, &snapshot).await?;
-    let head = match &output {
-        Some(output) => output_head(output, spec)?,
+    let is_set_up = output.as_ref().is_some_and(|output| heads::uid(output).is_ok());
+    // What stands at a head counts only once it is known that the store does not hold more of the branch.
+    for (leaf, repo) in tree.leaves().iter().zip(&repos) {
+        cx.heads.wait_until_compared(repo, &leaf.branch).await?;
+    }
+    let head = match output.as_ref().filter(|_| is_set_up) {
+        Some(output) => {
+            let branch = branch(spec.output_branch())?;
+            cx.heads.wait_until_compared(output, &branch).await?;
+            heads::read(&cx.heads.newest(cx, output), &branch)?
+        }
         None => None,
     };
     let known = match &head {
@@ -117,7 +126,13 @@ pub(crate) async fn observe(pipeline: &Pipeline, cx: &Cx, state: &State) -> Resu
     let made_ns = i64::try_from(made).unwrap_or(i64::MAX);
     let here =
         Here { cx, state, namespace: &namespace, name: &name, made_ns, tree: &tree, repos: &repos, store: &store };
-    let (wanted, look_again) = here.wanted(known.as_deref(), &spec_digest, jobs.len()).await?;
+    let (wanted, look_again) = if is_set_up {
+        here.wanted(known.as_deref(), &spec_digest, jobs.len()).await?
+    } else {
+        // The store may hold a Repo of that name, and with it all that is wanted.
+        let words = format!("the output Repo {} is being set up in its store", spec.output_repo(&name));
+        (Wanted::Waiting(words), None)
+    };
     Ok(Seen {
         now: cx.now(),
         snapshot,
@@ -309,15 +324,6 @@ pub(crate) async fn config_maps(cx: &Cx, namespace: &str, spec: &PipelineSpec) -
     Ok(all)
 }
 
-/// The head of the output branch; none while the output Repo is not set up yet. Read only: who moves it compares
-/// it with the store first.
-fn output_head(output: &Repo, spec: &PipelineSpec) -> Result<Option<Head>> {
-    if heads::uid(output).is_err() {
-        return Ok(None);
-    }
-    heads::read(output, &branch(spec.output_branch())?)
-}
-
 /// A branch's name that the schema let pass.
 pub(crate) fn branch(name: &str) -> Result<BranchName> {
     BranchName::parse(name).map_err(|error| Error::stalled(Reason::InputInvalid, error.to_string()))
@@ -352,7 +358,7 @@ impl Here<'_> {
                 None => Start::Made(self.made_ns),
                 Some(head) => recorded(&head.identity, leaf, repo_uid).map_or(Start::Head, Start::After),
             };
-            let head = heads::read(repo, &leaf.branch)?;
+            let head = heads::read(&self.cx.heads.newest(self.cx, repo), &leaf.branch)?;
             let of = Of { namespace: self.namespace, repo: leaf.repo.as_str(), store: self.store };
             let since = match &head {
                 Some(head) => self.state.history.since(self.cx, &of, head, start).await?,

@@ -1,8 +1,9 @@
 //! What happens to a Repo's data when the Repo is deleted.
 //!
 //! `Retain` needs no finalizer: the object goes, the data stays. `Delete` marks the repo deleted in the
-//! store first, and for that it holds the object by a finalizer; never for a store that cannot be reached
-//! for good: when the Secret or the namespace is going away, or the store is not ours, it lets go.
+//! store first, and for that it holds the object by a finalizer, until the store has taken it, and says in
+//! the conditions what hinders it. It lets go where nothing can be marked any more: the Secret is gone, the
+//! namespace goes, the store is another's.
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use varve_api::{
     repo::{DeletionPolicy, Repo},
 };
 
-use super::repo_name;
+use super::{CONCERN, repo_name, status, tell};
 use crate::{
     act::{Call, Verb},
     cx::Cx,
@@ -45,25 +46,35 @@ pub(super) async fn finish(repo: &Arc<Repo>, cx: &Cx) -> Result<Action> {
     if repo.spec.deletion_policy == DeletionPolicy::Delete && !is_ending {
         match give_up(repo, cx).await {
             Ok(()) => {}
-            Err(error) if error.retry() == Retry::WhenChanged => {
+            Err(error) if is_out_of_reach(&error) => {
                 let (repo, error) = (repo.name_any(), chain(&error));
-                tracing::warn!(namespace, repo, error, "the Repo goes, its data stays: the store cannot be written");
+                tracing::warn!(namespace, repo, error, "the Repo goes, its data stays: the store is not at hand");
             }
-            Err(error) => return Err(error),
+            Err(error) => {
+                let (state, reason, message) = tell(&error);
+                let message = format!(
+                    "the data cannot be given up, as deletionPolicy Delete asks: {message}. Set deletionPolicy to Retain to \
+                     delete the Repo and keep its data"
+                );
+                let status = status(repo, cx, None, (state, reason, message));
+                cx.status.write(CONCERN, cx.heads.fresh(repo).as_ref(), &status).await?;
+                return Err(error);
+            }
         }
     }
     set(repo, cx, false).await?;
     Ok(Action::await_change())
 }
 
+/// Whether there is nothing left to mark, and will be nothing.
+fn is_out_of_reach(error: &Error) -> bool {
+    let Error::Told { reason, retry: Retry::WhenChanged, .. } = error else { return false };
+    matches!(reason, Reason::StoreSecretMissing | Reason::StoreOwnedElsewhere)
+}
+
 async fn give_up(repo: &Arc<Repo>, cx: &Cx) -> Result<()> {
     let namespace = repo.namespace().unwrap_or_default();
-    let connection =
-        cx.stores.open(&namespace, Some(&repo.spec.store_ref.name)).await.map_err(|error| match error {
-            // It was there when the Repo was made: it is gone for good.
-            Error::Told { reason: reason @ Reason::StoreSecretMissing, message, .. } => Error::stalled(reason, message),
-            error => error,
-        })?;
+    let connection = cx.stores.open(&namespace, Some(&repo.spec.store_ref.name)).await?;
     let name = repo_name(repo)?;
     let store = &connection.store;
     let Some(record) = store.repo(&name).await.map_err(|error| stores::about(&connection.secret, &error))? else {
@@ -100,5 +111,25 @@ async fn set(repo: &Arc<Repo>, cx: &Cx, wanted: bool) -> Result<()> {
         Ok(_) => Ok(()),
         Err(error) if error.is_not_found() => Ok(()),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_that_was_to_go_is_left_behind_only_where_nobody_can_mark_it() {
+        for (error, lets_go) in [
+            (Error::stalled(Reason::StoreSecretMissing, "there is no Secret"), true),
+            (Error::waiting(Reason::StoreSecretMissing, "the Secret is being read"), false),
+            (Error::stalled(Reason::StoreOwnedElsewhere, "another's"), true),
+            (Error::stalled(Reason::StoreUnauthorized, "the key has run out"), false),
+            (Error::stalled(Reason::StoreConfigInvalid, "url is wrong"), false),
+            (Error::stalled(Reason::StoreSecretNotLabelled, "no label"), false),
+            (Error::waiting(Reason::StoreUnreachable, "no answer"), false),
+        ] {
+            assert_eq!(is_out_of_reach(&error), lets_go, "{error}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Commit objects that come back with a branch: those of Pipelines' outputs, which nobody applies.
 //!
-//! Where a branch was moved on to what the store holds (a cluster made again over its bucket, an etcd put
+//! Where a branch is moved on to what the store holds (a cluster made again over its bucket, an etcd put
 //! back to an earlier day), the objects of the newest output commits are made anew from their records. A
 //! Commit by hand is not: what it asked for stands in somebody's file, and applied again it finds itself.
 
@@ -25,16 +25,34 @@ use crate::{
 };
 
 /// Makes the objects of the output commits of `branch` after number `seq`, the newest `historyLimit` at most.
-pub(super) async fn since(repo: &Arc<Repo>, cx: &Cx, store: &Store, (branch, seq): (&BranchName, u64)) -> Result<()> {
+///
+/// Called before the head moves on to them, so that a kill midway leaves the head where it was and all of
+/// this is done again; what is there already is left as it is.
+pub(crate) async fn bring_back_commits(
+    repo: &Arc<Repo>,
+    cx: &Cx,
+    store: &Store,
+    (branch, seq): (&BranchName, u64),
+) -> Result<()> {
     let told = || Error::store(format!("read the history of branch {branch}"));
-    let entries = store.reflog_after(uid(&cx.heads.fresh(repo))?, branch, seq).await.map_err(told())?;
     let limit = usize::try_from(repo.spec.history_limit).unwrap_or(usize::MAX);
-    let newest = entries.iter().rev().filter(|entry| !entry.is_deleted).take(limit);
-    for entry in newest {
-        let commit = store.read_commit(&entry.record).await.map_err(told())?;
-        let is_output = commit.identity.provenance.as_ref().is_some_and(|from| !from.pipeline.is_empty());
+    let mut reflog = store.reflog(uid(&cx.heads.fresh(repo))?, branch, seq).await.map_err(told())?;
+    let newest = reflog.newest(limit).await.map_err(told())?;
+    for entry in newest.iter().rev().filter(|entry| !entry.is_deleted) {
+        let commit = match store.read_head(entry).await {
+            Ok(commit) => commit,
+            // An old commit whose record is gone costs its window in the API, not the branch.
+            Err(varve_store::Error::ObjectMissing { key }) => {
+                tracing::warn!(repo = repo.name_any(), %branch, seq = entry.seq, key, "a commit's record is missing: no Commit is made for it");
+                continue;
+            }
+            Err(error) => return Err(told()(error)),
+        };
+        let identity = &commit.identity;
+        let is_output = identity.provenance.as_ref().is_some_and(|from| !from.pipeline.is_empty());
         // A head that a pin has moved names an earlier commit, whose own entry is elsewhere.
-        if is_output && commit.identity.sequence == entry.seq {
+        let is_own = identity.sequence == entry.seq && identity.branch == branch.as_str();
+        if is_output && is_own {
             bring_back(repo, cx, entry, &commit).await?;
         }
     }
@@ -44,10 +62,10 @@ pub(super) async fn since(repo: &Arc<Repo>, cx: &Cx, store: &Store, (branch, seq
 async fn bring_back(repo: &Arc<Repo>, cx: &Cx, entry: &Head, stored: &StoredCommit) -> Result<()> {
     let namespace = repo.namespace().unwrap_or_default();
     let name = &stored.identity.name;
-    if cx.caches.commits.get(&namespace, name).is_some() {
-        return Ok(());
-    }
-    let made = cx.act.create(&object(repo, entry, stored)).await?.into_inner();
+    let made = match cx.caches.commits.get(&namespace, name) {
+        Some(there) => there,
+        None => Arc::new(cx.act.create(&object(repo, entry, stored)).await?.into_inner()),
+    };
     let is_ours = made.labels().get(labels::JOB) == Some(name);
     let is_ready = made.status.as_ref().is_some_and(|status| conditions::holds(&status.conditions, Type::Ready));
     if !is_ours || is_ready {
@@ -66,7 +84,7 @@ async fn bring_back(repo: &Arc<Repo>, cx: &Cx, entry: &Head, stored: &StoredComm
         generation,
         cx.now(),
     ));
-    cx.status.write(CONCERN, &made, &status).await?;
+    cx.status.write(CONCERN, made.as_ref(), &status).await?;
     tracing::info!(namespace, repo = repo.name_any(), commit = name, "brought back a Commit from the store");
     Ok(())
 }

@@ -95,10 +95,9 @@ impl Store {
         if at.stored > CACHED_FRAME_BYTES {
             return self.read_frames(at, MAX_WHOLE_BYTES).await;
         }
-        // By length too: a place that a client made up must not stand in for another's.
-        let key = (at.pack, at.offset, at.stored);
+        let key = (self.cache_key(at.pack, at.offset), at.stored);
         let fetch = self.read_frames(at, MAX_WHOLE_BYTES);
-        self.frames().try_get_with(key, fetch).await.map_err(|error: Arc<Error>| error.as_ref().clone())
+        self.caches().frames.try_get_with(key, fetch).await.map_err(|error: Arc<Error>| error.as_ref().clone())
     }
 
     async fn read_index(&self, content: &ContentRef, at: &PackLocation) -> Result<Arc<BlobIndex>> {
@@ -106,7 +105,7 @@ impl Store {
             let bytes = self.read_frames(at, MAX_INDEX_BYTES).await?;
             BlobIndex::decode(&bytes, &content.id, content.size).map(Arc::new)
         };
-        let index = self.indexes().try_get_with((at.pack, at.offset), fetch).await;
+        let index = self.caches().indexes.try_get_with(self.cache_key(at.pack, at.offset), fetch).await;
         let index = index.map_err(|error: Arc<Error>| error.as_ref().clone())?;
         // Decoding checked it against the content that asked first.
         if (index.id, index.size) != (content.id, content.size) {

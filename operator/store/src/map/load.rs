@@ -54,12 +54,16 @@ impl Store {
     pub(crate) async fn load(&self, kind: &MapKind, id: &Hash, at: &Location) -> Result<Arc<Node>> {
         let node = match at {
             Location::Pack(range) => {
-                let key = (range.pack, range.offset);
+                let key = self.cache_key(range.pack, range.offset);
                 let fetch = async {
                     let bytes = self.read_frames(range, MAX_NODE_BYTES).await?;
                     Node::decode(&bytes).map(Arc::new).map_err(|fault| refuse(id, fault))
                 };
-                self.nodes().try_get_with(key, fetch).await.map_err(|error: Arc<Error>| error.as_ref().clone())?
+                self.caches()
+                    .nodes
+                    .try_get_with(key, fetch)
+                    .await
+                    .map_err(|error: Arc<Error>| error.as_ref().clone())?
             }
             Location::Embedded(bytes) => Arc::new(Node::decode(bytes).map_err(|fault| refuse(id, fault))?),
             Location::Erased => return Err(Error::Erased { id: *id }),

@@ -1,0 +1,207 @@
+//! Asks registries what a reference means now: manifest, config, entrypoint.
+//!
+//! The *config digest* is an image's identity: it is the same for a tag, an index, a digest and a local
+//! import, while the digest of an index names many images. Pods run `repo@sha256:<manifest>`, so a tag
+//! that moves during a Job changes nothing. Credentials are found as the kubelet finds them: the pull
+//! secrets of the Pipeline, then those of its service account; each that fits the registry is tried, the
+//! anonymous way last.
+
+mod credentials;
+mod registry;
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Node;
+use kube::{Api, Client, ResourceExt, api::ListParams};
+use oci_client::{Reference, secrets::RegistryAuth};
+use tokio::time::Instant;
+use varve_api::conditions::Reason;
+
+use self::registry::Refusal;
+use crate::error::{Error, Result};
+
+/// Longest that a look at a registry takes, all credentials and answers together: a server that answers a
+/// byte at a time holds up nobody else for longer.
+const RESOLVED_WITHIN: Duration = Duration::from_secs(45);
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub struct ImageQuery<'a> {
+    /// The Pipeline's namespace.
+    pub namespace: &'a str,
+    /// The reference as the user wrote it.
+    pub reference: &'a str,
+    /// `pod.imagePullSecrets`.
+    pub pull_secrets: &'a [String],
+    /// `pod.serviceAccountName`; `default` where absent.
+    pub service_account: Option<&'a str>,
+    /// `kubernetes.io/arch` of the nodes it will run on, where the Pipeline says; else the nodes are asked.
+    pub architecture: Option<&'a str>,
+}
+
+/// What a reference means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResolvedImage {
+    /// What pods run: `repo@sha256:<manifest>`.
+    pub reference: String,
+    /// Digest of the platform's manifest.
+    pub manifest_digest: String,
+    /// Digest and content of the config; `None` where no registry answered and the reference itself
+    /// held a digest.
+    pub config: Option<ImageConfig>,
+}
+
+/// An image's config: its identity, and how it wants to be started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageConfig {
+    /// Digest of the config: the identity.
+    pub digest: String,
+    /// `Entrypoint`.
+    pub entrypoint: Vec<String>,
+    /// `Cmd`.
+    pub cmd: Vec<String>,
+    /// `WorkingDir`, absent where empty.
+    pub working_dir: Option<String>,
+    /// `User`, absent where empty.
+    pub user: Option<String>,
+    /// The architecture that it is built for, in Go's words; absent where empty.
+    pub architecture: Option<String>,
+    /// `Env`, as `NAME=value`.
+    pub env: Vec<String>,
+}
+
+impl ResolvedImage {
+    /// What decides whether two images are the same: the config digest, else the best there is.
+    pub fn identity(&self) -> &str {
+        self.config.as_ref().map_or(&self.manifest_digest, |config| &config.digest)
+    }
+}
+
+/// Asks registries.
+pub struct Images {
+    client: Client,
+    insecure: Vec<String>,
+}
+
+impl Images {
+    /// A resolver that reads Secrets by `client` and speaks plain HTTP to `insecure` registries.
+    pub fn new(client: Client, insecure: Vec<String>) -> Self {
+        Self { client, insecure }
+    }
+
+    /// What `query.reference` means now.
+    pub async fn resolve(&self, query: &ImageQuery<'_>) -> Result<ResolvedImage> {
+        let reference: Reference = query.reference.parse().map_err(|error| {
+            Error::stalled(
+                Reason::ImageInvalid,
+                format!("container.image {:?} is no image reference: {error}", query.reference),
+            )
+        })?;
+        let architecture = match query.architecture {
+            Some(given) => given.to_owned(),
+            None => self.architecture().await,
+        };
+        let credentials = credentials::find(&self.client, query, &reference).await?;
+        let deadline = Instant::now() + RESOLVED_WITHIN;
+        let mut refused = None;
+        for auth in credentials {
+            let is_anonymous = auth == RegistryAuth::Anonymous;
+            let asking = registry::ask(&self.insecure, &reference, &auth, &architecture);
+            let asked = tokio::time::timeout_at(deadline, asking).await.unwrap_or_else(|_| {
+                Err(Refusal::Unreachable(format!("it has not told all within {} s", RESOLVED_WITHIN.as_secs())))
+            });
+            match asked {
+                Ok(resolved) => return Ok(resolved),
+                Err(Refusal::Unauthorised(words)) => {
+                    // The anonymous answer says least: keep that of a credential.
+                    if refused.is_none() || !is_anonymous {
+                        refused = Some(words);
+                    }
+                }
+                Err(Refusal::Unreachable(words)) => {
+                    return pinned(&reference).ok_or_else(|| unreachable(query, &words));
+                }
+                Err(Refusal::Missing(words)) => return Err(missing(query, &words)),
+                Err(Refusal::Unusable(reason, words)) => {
+                    return Err(Error::stalled(reason, format!("image {}: {words}", query.reference)));
+                }
+            }
+        }
+        Err(unauthorised(query, &refused.unwrap_or_default()))
+    }
+
+    /// The architecture of the cluster's nodes; where they differ, ours if it is among them.
+    async fn architecture(&self) -> String {
+        let own = go_architecture(std::env::consts::ARCH);
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        let listed = nodes.list_metadata(&ListParams::default()).await;
+        let Ok(listed) = listed else {
+            return own.to_owned(); // not allowed to look at nodes: assume that they are like ours
+        };
+        let mut found: Vec<String> =
+            listed.items.iter().filter_map(|node| node.labels().get("kubernetes.io/arch").cloned()).collect();
+        found.sort();
+        if found.iter().any(|name| name == own) {
+            return own.to_owned();
+        }
+        found.into_iter().next().unwrap_or_else(|| own.to_owned())
+    }
+}
+
+fn unauthorised(query: &ImageQuery<'_>, words: &str) -> Error {
+    Error::stalled(
+        Reason::ImageUnauthorized,
+        format!(
+            "the registry does not let us read {}: {words}. Name a Secret of type \
+             kubernetes.io/dockerconfigjson for it in pod.imagePullSecrets, or check the name",
+            query.reference
+        ),
+    )
+}
+
+fn missing(query: &ImageQuery<'_>, words: &str) -> Error {
+    Error::stalled(
+        Reason::ImageNotFound,
+        format!("the registry has no image {}: {words}. Check name and tag, or push it", query.reference),
+    )
+}
+
+fn unreachable(query: &ImageQuery<'_>, words: &str) -> Error {
+    Error::waiting(Reason::ImageUnreachable, format!("the registry of {} does not answer: {words}", query.reference))
+}
+
+/// What a reference with a digest means without asking anybody.
+fn pinned(reference: &Reference) -> Option<ResolvedImage> {
+    let digest = reference.digest()?.to_owned();
+    Some(ResolvedImage {
+        reference: format!("{}/{}@{digest}", reference.registry(), reference.repository()),
+        manifest_digest: digest,
+        config: None,
+    })
+}
+
+/// Go's name of an architecture, as images and nodes use it.
+fn go_architecture(rust: &str) -> &str {
+    match rust {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "x86" => "386",
+        "powerpc64" => "ppc64le",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_needs_no_registry() {
+        let reference = |text: &str| text.parse::<Reference>().unwrap();
+        let digest = format!("sha256:{}", "7".repeat(64));
+        let image = pinned(&reference(&format!("one.example/x@{digest}"))).unwrap();
+        assert_eq!(image.reference, format!("one.example/x@{digest}"));
+        assert_eq!(image.identity(), digest);
+        assert_eq!(pinned(&reference("one.example/x:1")), None);
+    }
+}
