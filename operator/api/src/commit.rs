@@ -103,7 +103,7 @@ use crate::schema;
     ),
     (
         "!has(self.changes) || self.changes.map(c, has(c.put) && has(c.put.text) ? c.put.text.size() : 0).sum() <= 131072",
-        "the texts in changes may have at most 131072 characters together: put larger files by url, objectStore or kubectl varve put",
+        "the texts in changes may have at most 131072 characters together: put larger files by url or objectStore",
     ),
 ])))]
 pub struct CommitSpec {
@@ -133,7 +133,7 @@ pub struct CommitSpec {
     #[schemars(length(min = 1, max = 1000), extend("x-kubernetes-list-type" = "atomic"))]
     pub changes: Option<Vec<Change>>,
 
-    /// A tree that a client has uploaded to the store. `kubectl varve put` writes this field.
+    /// A tree that a client of the store's format has uploaded. It is checked before it is committed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tree: Option<UploadedTree>,
 

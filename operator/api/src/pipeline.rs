@@ -160,7 +160,8 @@ pub struct PipelineSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Output>,
 
-    /// Stops new Jobs from being made and the running one from starting pods. Nothing done is lost.
+    /// Stops new Jobs from being made, and takes the running one's pods away. Datums that are done stay done: set
+    /// back to false, the Job goes on with what is left.
     #[serde(default)]
     pub suspend: bool,
 
@@ -205,8 +206,9 @@ pub struct Input {
     #[schemars(length(min = 1, max = 63), extend("x-kubernetes-validations" = schema::branch_name("branch")))]
     pub branch: Option<String>,
 
-    /// Which files and directories make a datum: each match is one. `/` is the whole Repo at once, `/*` each
-    /// thing at its top, `/**` each file and directory at any depth. `*`, `?`, `[a-z]` and `{a,b}` work too.
+    /// Which files and directories make a datum: each match is one. `/` is the whole Repo at once, `/*` each file
+    /// and directory at its top, `/*/` each directory at its top, `/**` each file at any depth. `*`, `?`, `[a-z]`,
+    /// `[!a-z]` and `{a,b}` work too, and a backslash takes the next character as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024), extend("x-kubernetes-validations" = schema::rules(&[(
         "self.startsWith('/')",
