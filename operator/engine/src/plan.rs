@@ -283,7 +283,7 @@ pub enum PlanError {
 }
 
 impl PlanError {
-    /// The word for conditions, events and metrics.
+    /// The word for conditions and logs.
     pub fn reason(&self) -> Reason {
         match self {
             Self::ConfigMapNotFound { .. } => Reason::ConfigMapNotFound,

@@ -47,7 +47,7 @@ enum Command {
         #[command(subcommand)]
         what: bench::What,
     },
-    /// Writes what is generated: `crds/`.
+    /// Writes what is generated: `crds/` and `docs/reference/`.
     Generate {
         /// Writes nothing, and fails where something is stale.
         #[arg(long)]
