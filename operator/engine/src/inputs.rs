@@ -292,7 +292,7 @@ pub enum InputError {
 }
 
 impl InputError {
-    /// The word for conditions and logs.
+    /// The word for conditions, Events and logs.
     pub fn reason(&self) -> Reason {
         match self {
             Self::Cycle { .. } => Reason::InputCycle,

@@ -283,7 +283,7 @@ pub enum PlanError {
 }
 
 impl PlanError {
-    /// The word for conditions and logs.
+    /// The word for conditions, Events and logs.
     pub fn reason(&self) -> Reason {
         match self {
             Self::ConfigMapNotFound { .. } => Reason::ConfigMapNotFound,

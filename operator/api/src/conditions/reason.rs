@@ -7,7 +7,7 @@ use std::fmt;
 
 macro_rules! reasons {
     ($($group:literal { $($(#[doc = $doc:literal])+ $name:ident $(=> $remedy:literal)?,)+ })+) => {
-        /// Why a condition is as it is: the one closed set, for conditions and logs alike.
+        /// Why a condition is as it is: the one closed set, for conditions, Events and logs alike.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Reason { $($($(#[doc = $doc])+ $name,)+)+ }
 
