@@ -28,19 +28,24 @@ fn text(path: &str) -> Value {
 fn repo_cases() -> Vec<Case> {
     let branch = |branch: Value| json!({ "branches": [branch] });
     vec![
-        case("Repo", &branch(json!({ "name": "Main" })), "name must be a branch"),
-        case("Repo", &branch(json!({ "name": UUID })), "name may not have the form of a UUID"),
+        case("Repo", &branch(json!({ "name": "Main", "head": "a" })), "name must be a branch"),
+        case("Repo", &branch(json!({ "name": UUID, "head": "a" })), "name may not have the form of a UUID"),
         case("Repo", &branch(json!({ "name": "main", "head": "-x" })), "head must be a Commit's uid, a branch"),
-        case("Repo", &branch(json!({ "name": "" })), "spec.branches[0].name in body should be at least 1 chars long"),
-        case("Repo", &branch(json!({})), "an element that omits all key fields [\"name\"]"),
+        case("Repo", &branch(json!({ "name": "main" })), "spec.branches[0].head: Required value"),
         case(
             "Repo",
-            &json!({ "branches": [{ "name": "a" }, { "name": "a" }] }),
+            &branch(json!({ "name": "", "head": "a" })),
+            "spec.branches[0].name in body should be at least 1 chars long",
+        ),
+        case("Repo", &branch(json!({ "head": "a" })), "an element that omits all key fields [\"name\"]"),
+        case(
+            "Repo",
+            &json!({ "branches": [{ "name": "a", "head": "b" }, { "name": "a", "head": "c" }] }),
             "duplicate entries for key [name=\"a\"]",
         ),
         case(
             "Repo",
-            &json!({ "branches": vec![json!({}); 33].into_iter().enumerate().map(|(i, _)| json!({ "name": format!("b{i}") })).collect::<Vec<_>>() }),
+            &json!({ "branches": vec![json!({}); 33].into_iter().enumerate().map(|(i, _)| json!({ "name": format!("b{i}"), "head": "a" })).collect::<Vec<_>>() }),
             "must have at most 32 items",
         ),
         case("Repo", &json!({ "historyLimit": 0 }), "spec.historyLimit in body should be greater than or equal to 1"),
@@ -577,7 +582,7 @@ async fn what_is_right_is_accepted() -> Result<()> {
         object(
             "Repo",
             "v1.2-data",
-            json!({ "description": "d", "branches": [{ "name": "main" }, { "name": "v1.0", "head": UUID }], "historyLimit": 5, "storeRef": { "name": "s" }, "deletionPolicy": "Delete" }),
+            json!({ "description": "d", "branches": [{ "name": "main", "head": "main" }, { "name": "v1.0", "head": UUID }], "historyLimit": 5, "storeRef": { "name": "s" }, "deletionPolicy": "Delete" }),
         ),
         json!({ "apiVersion": varve_api::API_VERSION, "kind": "Repo", "metadata": { "name": "bare" } }),
         object(

@@ -10,7 +10,7 @@ kind: Repo
 metadata: {name: images}
 spec:
   description: photographs
-  branches: [{name: main}, {name: dev}]
+  branches: [{name: stable, head: main}, {name: dev, head: images-first}]
 ---
 apiVersion: varve.dev/v1alpha1
 kind: Commit
@@ -160,7 +160,8 @@ async fn explain_tells_what_every_field_is() -> Result<()> {
         ("vrepo", "A Repo is a named collection of files with branches"),
         ("vrepo.spec.deletionPolicy", "`Retain` keeps it"),
         ("vcommit.spec.changes.put", "Writes a file, or the files below a path"),
-        ("vpipe.spec.inputs.glob", "Which files and directories make a datum"),
+        ("vrepo.spec.branches", "Branches whose head is pinned"),
+        ("vpipe.spec.inputs.glob", "`/**` each file at any depth"),
         ("vpipe.spec.container.resources", "CPU, memory and devices"),
         ("vjob.status.firstFailures.lastLines", "The last lines that the code printed"),
     ] {

@@ -28,8 +28,8 @@ async fn example(purpose: &str, detector: &str) -> Result<Space> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples/edges");
     for file in ["repo.yaml", "pipelines.yaml"] {
         let yaml = std::fs::read_to_string(folder.join(file)).with_context(|| format!("read {file}"))?;
-        let yaml = yaml.replace("10.90.0.1:5000/edges:1", detector);
-        space.apply_yaml(&yaml.replace("10.90.0.1:5000/montage:1", &env("VARVE_MONTAGE_IMAGE")?)).await?;
+        let yaml = yaml.replace("registry.example/edges:1", detector);
+        space.apply_yaml(&yaml.replace("registry.example/montage:1", &env("VARVE_MONTAGE_IMAGE")?)).await?;
     }
     Ok(space)
 }

@@ -10,8 +10,6 @@ pub const REPO: &str = "varve.dev/repo";
 pub const BRANCH: &str = "varve.dev/branch";
 /// The run that an object belongs to: the uid of its source Commit.
 pub const RUN: &str = "varve.dev/run";
-/// The shard that a pod handles.
-pub const SHARD: &str = "varve.dev/shard";
 /// The Commit that an object belongs to.
 pub const COMMIT: &str = "varve.dev/commit";
 

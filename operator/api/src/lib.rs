@@ -2,7 +2,8 @@
 //!
 //! Types here are plain data with serde and a schema. They hold no client and decide nothing; what is
 //! computed here is only what both the operator and its users must compute alike (names, sizes, times).
-//! `crds/` is rendered from these types by [`crd::files`].
+//! `crds/` and `docs/reference/` are rendered from them by [`crd::files`] and
+//! [`reference::files`].
 
 #![allow(
     clippy::doc_markdown,
@@ -19,6 +20,7 @@ pub mod meta;
 pub mod names;
 pub mod pipeline;
 pub mod pod;
+pub mod reference;
 pub mod repo;
 mod schema;
 pub mod show;

@@ -46,15 +46,6 @@ fn base32(bytes: &[u8; 32], length: usize) -> String {
         .collect()
 }
 
-/// Whether this has the form of a UUID: a Commit's uid, never a name.
-pub fn is_uuid(text: &str) -> bool {
-    text.len() == 36
-        && text.bytes().enumerate().all(|(i, b)| match i {
-            8 | 13 | 18 | 23 => b == b'-',
-            _ => b.is_ascii_digit() || (b'a'..=b'f').contains(&b),
-        })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,13 +71,5 @@ mod tests {
     #[test]
     fn dots_of_a_commits_name_do_not_reach_a_pod() {
         assert_eq!(import_job("v1.2"), "v1-2-import");
-    }
-
-    #[test]
-    fn a_uuid_is_told_from_a_name() {
-        assert!(is_uuid("0192f0c1-2345-7abc-8def-0123456789ab"));
-        assert!(!is_uuid("0192F0C1-2345-7abc-8def-0123456789ab"));
-        assert!(!is_uuid("0192f0c1-2345-7abc-8def-0123456789a"));
-        assert!(!is_uuid("main"));
     }
 }

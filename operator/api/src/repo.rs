@@ -99,8 +99,7 @@ pub struct RepoSpec {
     #[schemars(length(max = 1024))]
     pub description: Option<String>,
 
-    /// Branches that exist from the start, or whose head is pinned. A branch that isn't listed is made by
-    /// the first Commit to it.
+    /// Branches whose head is pinned. No other branch is listed here: the first Commit to a branch makes it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = MAX_BRANCHES), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub branches: Vec<Branch>,
@@ -135,7 +134,7 @@ fn default_store() -> SecretRef {
     SecretRef { name: DEFAULT_STORE.into() }
 }
 
-/// A branch that exists from the start, or whose head is pinned.
+/// A branch whose head is pinned.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Branch {
@@ -144,11 +143,10 @@ pub struct Branch {
     pub name: String,
 
     /// Pins the branch to one Commit, which rolls it back or forward: the uid of a Commit, a branch, or the
-    /// name of a Commit object of this Repo, looked for in that order. While it is set, nothing else can be
-    /// committed to the branch.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// name of a Commit object of this Repo, looked for in that order. While the entry is there, nothing else
+    /// can be committed to the branch; taken away, the branch stays where it is and goes on from there.
     #[schemars(length(min = 1, max = 63), extend("x-kubernetes-validations" = schema::commit_reference("head")))]
-    pub head: Option<String>,
+    pub head: String,
 }
 
 impl RepoSpec {

@@ -1,7 +1,7 @@
 //! What goes wrong in the controllers, and what each failure means for its object.
 //!
-//! Every variant knows two things: the reason (a word of the closed set that conditions, events and
-//! metrics use) and whether trying again can help. The runner turns the second into a backoff; a
+//! Every variant knows two things: the reason (a word of the closed set that conditions,
+//! Events and logs use) and whether trying again can help. The runner turns the second into a backoff; a
 //! controller turns both into conditions. No IO here.
 
 use std::fmt;

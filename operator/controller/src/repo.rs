@@ -54,9 +54,7 @@ pub async fn run(cx: Arc<Cx>, stop: CancellationToken) {
         let all = repos.clone();
         cx.caches.commits.triggers(repos.store(), move |commit| {
             let repo = all.get(&commit.namespace().unwrap_or_default(), &commit.spec.repo);
-            let concerns = repo.filter(|repo| {
-                history::is_made_by_operator(commit) || repo.spec.branches.iter().any(|branch| branch.head.is_some())
-            });
+            let concerns = repo.filter(|repo| history::is_made_by_operator(commit) || !repo.spec.branches.is_empty());
             refs(concerns.as_slice())
         })
     };

@@ -193,7 +193,10 @@ impl Stores {
             ),
             Some(secret) if secret.labels().contains_key(labels::STORE) => {
                 // Labelled a moment ago: the cache is about to show it.
-                Error::waiting(Reason::StoreSecretMissing, format!("Secret {name} is being read"))
+                Error::waiting(
+                    Reason::Progressing,
+                    format!("Secret {name} was labelled a moment ago and is being read"),
+                )
             }
             Some(_) => not_labelled(namespace, name),
         })

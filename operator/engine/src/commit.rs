@@ -443,7 +443,7 @@ pub enum CommitError {
 }
 
 impl CommitError {
-    /// The word for conditions, events and metrics.
+    /// The word for conditions, Events and logs.
     pub fn reason(&self) -> Reason {
         match self {
             Self::Path(_) => Reason::InvalidPath,

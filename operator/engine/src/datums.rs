@@ -433,7 +433,7 @@ fn described(count: Option<&u128>, limit: u64) -> String {
 }
 
 impl DatumError {
-    /// The word for conditions, events and metrics.
+    /// The word for conditions, Events and logs.
     pub fn reason(&self) -> Reason {
         match self {
             Self::TooMany { .. } => Reason::TooManyDatums,

@@ -287,7 +287,7 @@ pub enum InputError {
 }
 
 impl InputError {
-    /// The word for conditions, events and metrics.
+    /// The word for conditions, Events and logs.
     pub fn reason(&self) -> Reason {
         match self {
             Self::Cycle { .. } => Reason::InputCycle,

@@ -279,7 +279,7 @@ pub enum PlanError {
 }
 
 impl PlanError {
-    /// The word for conditions, events and metrics.
+    /// The word for conditions, Events and logs.
     pub fn reason(&self) -> Reason {
         match self {
             Self::ConfigMapNotFound { .. } => Reason::ConfigMapNotFound,

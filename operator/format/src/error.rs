@@ -255,7 +255,7 @@ pub enum MapError {
 }
 
 impl MapError {
-    /// The cause as one word of a bounded set, for conditions, events and metrics.
+    /// The cause as one word of a bounded set, for conditions, events and logs.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::SumOverflow => "SumOverflow",

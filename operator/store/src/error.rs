@@ -1,5 +1,5 @@
 //! What can go wrong with a store, by cause: each error knows its reason (a bounded set of words that conditions,
-//! events and metrics use) and whether trying again can help.
+//! events and logs use) and whether trying again can help.
 
 use std::sync::Arc;
 

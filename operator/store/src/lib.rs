@@ -5,7 +5,7 @@
 //! decide equality; a `Location` beside an id says where it lies. Nothing here moves a branch's head: that is the caller's,
 //! whose conditional write decides which commit counts.
 //!
-//! Memory is bounded by what is in flight and by two caches, never by the size of the data.
+//! Memory is bounded by what is in flight and by three caches, never by the size of the data.
 
 pub mod backend;
 mod caches;

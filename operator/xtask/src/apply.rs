@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::cluster::Access;
 use crate::{images::Images, kubectl, run};
@@ -23,14 +23,13 @@ pub(crate) fn varve(access: &Access, images: &Images) -> Result<()> {
     access.show(&["-n", SYSTEM, "rollout", "status", OPERATOR, "--timeout=120s"]).with_context(|| explain(access))
 }
 
-/// What somebody writes who installs Varve from an image and registry of their own.
+/// What somebody writes who installs Varve from an image and registry of their own; README shows it too.
 fn kustomization(image: &str, registry: &str) -> Result<String> {
-    let (name, digest) = image.split_once('@').context("the image must be named by digest")?;
+    ensure!(image.contains('@'), "the image must be named by digest, not {image}");
     Ok(format!(
         "apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 resources: [../../manifests]
-images: [{{name: varve, newName: \"{name}\", digest: \"{digest}\"}}]
 patches:
   - patch: |
       apiVersion: apps/v1
@@ -41,6 +40,7 @@ patches:
           spec:
             containers:
               - name: controller
+                image: \"{image}\"
                 env:
                   - {{name: VARVE_IMAGE, value: \"{image}\"}}
                   - {{name: VARVE_INSECURE_REGISTRIES, value: \"{registry}\"}}

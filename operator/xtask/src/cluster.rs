@@ -117,9 +117,15 @@ impl Access {
         run::output("make a bucket", &mut self.cluster.script(&["bucket", name])).map(drop)
     }
 
-    /// `hk mkimage`: makes an image of files.
-    pub(crate) fn mkimage(&self) -> Result<Command> {
-        let folder = PathBuf::from(self.get("VARVE_KUBECTL")?).with_file_name("hk");
-        Ok(run::command(folder, ["mkimage"]))
+    /// The folder of the cluster's programs.
+    pub(crate) fn tools(&self) -> Result<PathBuf> {
+        let kubectl = Path::new(self.get("VARVE_KUBECTL")?);
+        Ok(kubectl.parent().context("VARVE_KUBECTL has no folder")?.to_owned())
     }
+}
+
+/// The folder of the cluster's programs, built if they are not yet; no cluster is started.
+pub(crate) fn tools() -> Result<PathBuf> {
+    let mut build = run::command(run::root().join("e2e/cluster/build.sh"), [] as [&str; 0]);
+    Ok(run::output_shown("build the test cluster's programs", &mut build)?.trim().into())
 }

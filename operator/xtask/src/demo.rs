@@ -84,7 +84,7 @@ fn apply_files(access: &Access, names: &[&str]) -> Result<()> {
     for name in names {
         let path = example::folder().join(name);
         let manifests = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-        let manifests = manifests.replace("10.90.0.1:5000", access.registry()?);
+        let manifests = manifests.replace(example::REGISTRY, access.registry()?);
         print!("{}", access.apply(&["-n", NAMESPACE], &manifests)?);
     }
     Ok(())

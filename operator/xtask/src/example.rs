@@ -13,6 +13,8 @@ use crate::{packages, run};
 
 /// The package with the photographs; only its data is used.
 const PHOTOGRAPHS: &str = "scikit-image==0.25.2";
+/// What the example's manifests say where everybody puts a registry of their own.
+pub(crate) const REGISTRY: &str = "registry.example";
 /// Counts up when this file builds images otherwise.
 const RECIPE: &str = "1";
 

@@ -1,12 +1,13 @@
 //! Varve's image: both programs, static, in an image from scratch; and the example's images beside it.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::cluster::{Access, Cluster};
-use crate::{example, run};
+use crate::cluster::{self, Access, Cluster};
+use crate::{example, packages, run};
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// Ours alone, see the workspace's Cargo.toml: optimised, but not for minutes.
@@ -43,6 +44,21 @@ pub(crate) fn images() -> Result<()> {
     Ok(())
 }
 
+/// `cargo xtask images --to ARCHIVE`.
+pub(crate) fn write(to: &Path) -> Result<()> {
+    packages::for_the_image()?;
+    let programs = run::step("build Varve, static", static_programs)?;
+    let tools = run::step("build what makes the image, with the test cluster's programs", cluster::tools)?;
+    let archive = archive(&tools, &programs)?;
+    let to = std::path::absolute(to)?;
+    if let Some(folder) = to.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("make folder {}", folder.display()))?;
+    }
+    fs::copy(archive, &to).with_context(|| format!("write {}", to.display()))?;
+    println!("{}", to.display());
+    Ok(())
+}
+
 /// Builds what is not built yet and pushes all to the cluster's registry.
 pub(crate) fn build_and_push(access: &Access) -> Result<Images> {
     // The example's images wait for the network and the disk most of the time, ours for the processor.
@@ -55,7 +71,7 @@ pub(crate) fn build_and_push(access: &Access) -> Result<Images> {
     run::step("push the images", || {
         Ok(Images {
             tool: programs.join("varve-e2e"),
-            varve: access.push(&archive(access, &programs)?, "varve:dev")?,
+            varve: access.push(&archive(&access.tools()?, &programs)?, "varve:dev")?,
             edges: access.push(&example.edges, "edges:1")?,
             montage: access.push(&example.montage, "montage:1")?,
         })
@@ -74,11 +90,12 @@ fn static_programs() -> Result<PathBuf> {
     Ok(target.join(TARGET).join(PROFILE))
 }
 
-/// The image: the two programs and the certificates that TLS is checked by.
-fn archive(access: &Access, programs: &Path) -> Result<PathBuf> {
+/// The image: the two programs and the certificates that TLS is checked by. `tools` is the folder of the test cluster's
+/// programs, one of which makes images of files.
+fn archive(tools: &Path, programs: &Path) -> Result<PathBuf> {
     let archive = programs.join("varve.tar");
     let program = |name: &str| format!("{}=/{name}", programs.join(name).display());
-    let mut command = access.mkimage()?;
+    let mut command = run::command(tools.join("hk"), ["mkimage"]);
     command.arg(&archive).args([
         "varve:dev",
         "-user",

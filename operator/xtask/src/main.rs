@@ -17,6 +17,7 @@ mod packages;
 mod run;
 mod test;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -47,14 +48,19 @@ enum Command {
         #[command(subcommand)]
         what: bench::What,
     },
-    /// Writes what is generated: `crds/`.
+    /// Writes what is generated: `crds/` and `docs/reference/`.
     Generate {
         /// Writes nothing, and fails where something is stale.
         #[arg(long)]
         check: bool,
     },
-    /// Builds Varve's image and the example's, and pushes them to the cluster's registry.
-    Images,
+    /// Builds Varve's image and the example's, and pushes them to the test cluster's registry.
+    Images {
+        /// Builds Varve's image alone and writes it to this file, as a docker archive, which skopeo, crane, podman and
+        /// docker take. Needs no cluster and no root.
+        #[arg(long, value_name = "ARCHIVE")]
+        to: Option<PathBuf>,
+    },
     /// The test cluster.
     Cluster {
         #[command(subcommand)]
@@ -79,7 +85,8 @@ fn main() -> ExitCode {
         Command::E2e { full, filter } => e2e::e2e(full, filter.as_deref()),
         Command::Bench { what } => bench::bench(&what),
         Command::Generate { check } => generate::generate(check),
-        Command::Images => images::images(),
+        Command::Images { to: None } => images::images(),
+        Command::Images { to: Some(archive) } => images::write(&archive),
         Command::Cluster { what: ClusterCommand::Up } => cluster::Cluster::of_the_user().up().map(drop),
         Command::Cluster { what: ClusterCommand::Down } => cluster::Cluster::of_the_user().down(),
         Command::Cluster { what: ClusterCommand::Status } => cluster::Cluster::of_the_user().status(),

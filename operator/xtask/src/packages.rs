@@ -7,11 +7,13 @@ use anyhow::{Result, bail};
 use crate::run;
 
 /// A Debian package, and what shows that it or its like is there.
+#[derive(Clone, Copy)]
 struct Package {
     name: &'static str,
     shown_by: ShownBy,
 }
 
+#[derive(Clone, Copy)]
 enum ShownBy {
     Program(&'static str),
     File(&'static str),
@@ -30,8 +32,11 @@ const CLUSTER: &[Package] = &[
     Package { name: "curl", shown_by: Program("curl") },
     Package { name: "bc", shown_by: Program("bc") },
     Package { name: "procps", shown_by: Program("pgrep") },
-    Package { name: "ca-certificates", shown_by: File("/etc/ssl/certs/ca-certificates.crt") },
+    CERTIFICATES[0],
 ];
+
+const CERTIFICATES: &[Package] =
+    &[Package { name: "ca-certificates", shown_by: File("/etc/ssl/certs/ca-certificates.crt") }];
 
 const IMAGES: &[Package] = &[
     Package { name: "buildah", shown_by: Program("buildah") },
@@ -44,10 +49,26 @@ pub(crate) fn for_the_cluster() -> Result<()> {
     if !is_root() {
         bail!("the test cluster makes namespaces and mounts: it must be run as root");
     }
-    if !Program("go").is_there() {
-        bail!("the test cluster is built from Go modules: install Go 1.26.6 or newer (https://go.dev/dl)");
-    }
+    look_for_go()?;
     install(CLUSTER)
+}
+
+/// What making Varve's own image needs.
+pub(crate) fn for_the_image() -> Result<()> {
+    look_for_go()?;
+    install(CERTIFICATES)
+}
+
+/// Debian's own Go is too old, and a package manager's second one beside it would be a surprise: this is said, not done.
+fn look_for_go() -> Result<()> {
+    if !Program("go").is_there() {
+        bail!(
+            "the test cluster and the program that makes images are built from Go modules: install Go 1.26.6 or newer \
+             (https://go.dev/dl) and put it on the PATH; any Go from 1.21 on will do too if GOTOOLCHAIN=auto is set, \
+             since it then fetches that one itself"
+        );
+    }
+    Ok(())
 }
 
 /// What building the example's images needs.

@@ -54,6 +54,11 @@ pub(crate) fn output(what: &str, command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("{what}: output is not text"))
 }
 
+/// Runs a command, its errors on ours, and gives back what it printed; fails if it fails.
+pub(crate) fn output_shown(what: &str, command: &mut Command) -> Result<String> {
+    output(what, command.stderr(Stdio::inherit()))
+}
+
 /// Runs a command with text as its standard input and gives back what it printed.
 pub(crate) fn output_of_input(what: &str, command: &mut Command, input: &str) -> Result<String> {
     // A file and not a pipe: a pipe would have to be written and read at once.

@@ -229,13 +229,13 @@ impl Begun<'_> {
             ));
         }
         let repo_now = cx.heads.newest(cx, &self.repo);
-        let pin = repo_now.spec.branches.iter().find(|pinned| pinned.name == *branch).and_then(|b| b.head.as_ref());
-        if let Some(pin) = pin {
+        if let Some(pin) = repo_now.spec.branches.iter().find(|pinned| pinned.name == *branch) {
             return Err(Error::stalled(
                 Reason::BranchPinned,
                 format!(
-                    "branch {branch} of Repo {repo} is pinned to {pin}: take spec.branches[].head away, or commit to \
-                     another branch"
+                    "branch {branch} of Repo {repo} is pinned to {}: take its entry out of spec.branches, or commit \
+                     to another branch",
+                    pin.head
                 ),
             ));
         }

@@ -16,7 +16,10 @@ use crate::error::{Error, Result};
 /// The tree that stands after the upload, on top of `before`.
 pub(super) async fn adopt(store: &Store, session: &Session, before: &NodeRef, tree: &UploadedTree) -> Result<NodeRef> {
     let wrong = |field: &str, must: &str| {
-        Error::stalled(Reason::TreeInvalid, format!("tree.{field} must be {must}: kubectl varve put writes it"))
+        Error::stalled(
+            Reason::TreeInvalid,
+            format!("tree.{field} must be {must}, as the client that uploaded the tree has it"),
+        )
     };
     let id: Hash = tree.id.parse().map_err(|_| wrong("id", "64 hexadecimal digits"))?;
     let pack = tree.root.pack.parse().map_err(|_| wrong("root.pack", "the id of a pack"))?;

@@ -282,7 +282,8 @@ pub(crate) async fn start(
         return Err(Error::stalled(
             Reason::PodsCannotStart,
             format!(
-                "a batch Job {} is there already and belongs to somebody else: delete or rename it",
+                "a batch Job {} is there already and belongs to somebody else: delete it, or \
+                 make its owner give it another name",
                 names::batch_job(&job.name_any(), attempt)
             ),
         ));

@@ -19,10 +19,9 @@ use crate::{
 /// Moves every pinned branch to where it is pinned.
 pub(super) async fn hold(repo: &Arc<Repo>, cx: &Cx, store: &Store) -> Result<()> {
     for pinned in &repo.spec.branches {
-        let Some(wanted) = &pinned.head else { continue };
         let name = BranchName::parse(&pinned.name)
             .map_err(|error| Error::stalled(Reason::PinNotFound, format!("spec.branches: {error}")))?;
-        hold_one(repo, cx, store, &name, wanted).await?;
+        hold_one(repo, cx, store, &name, &pinned.head).await?;
     }
     Ok(())
 }

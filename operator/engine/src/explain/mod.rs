@@ -27,7 +27,7 @@ const FAILURES: [&str; 2] =
 /// What stands in the way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// The word for conditions, events and metrics.
+    /// The word for conditions, Events and logs.
     pub reason: Reason,
     /// The sentence.
     pub message: String,

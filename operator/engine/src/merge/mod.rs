@@ -164,7 +164,7 @@ pub enum MergeError {
 }
 
 impl MergeError {
-    /// The word for conditions, events and metrics.
+    /// The word for conditions, Events and logs.
     pub fn reason(&self) -> Reason {
         match self {
             Self::Conflict { .. } => Reason::OutputConflict,

@@ -143,7 +143,7 @@ pub enum PodError {
 }
 
 impl PodError {
-    /// The word for conditions, events and metrics.
+    /// The word for conditions, Events and logs.
     pub fn reason(&self) -> Reason {
         match self {
             Self::StoreSecret { .. } => Reason::SecretForbidden,

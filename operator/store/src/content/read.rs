@@ -24,7 +24,7 @@ const CACHED_FRAME_BYTES: u64 = 160 << 10;
 const FETCHES_IN_FLIGHT: usize = 4;
 /// Neighbouring chunks are fetched together up to this size.
 const FETCH_BYTES: u64 = 4 << 20;
-/// Most of a content that is cut into chunks of 16 MiB, the largest there are.
+/// The largest chunk that is read, unpacked: with it, what one chunk may take of memory.
 const MAX_CHUNK_BYTES: u64 = 16 << 20;
 
 impl Store {
