@@ -101,7 +101,7 @@ impl Store {
         self.frames().try_get_with(key, fetch).await.map_err(|error: Arc<Error>| error.as_ref().clone())
     }
 
-    async fn read_index(&self, content: &ContentRef, at: &PackLocation) -> Result<Arc<BlobIndex>> {
+    pub(crate) async fn read_index(&self, content: &ContentRef, at: &PackLocation) -> Result<Arc<BlobIndex>> {
         let fetch = async {
             let bytes = self.read_frames(at, MAX_INDEX_BYTES).await?;
             BlobIndex::decode(&bytes, &content.id, content.size).map(Arc::new)
