@@ -8,7 +8,7 @@ use uuid::Uuid;
 use varve_format::commit::{CommitIdentity, CommitRecord};
 use varve_format::location::{Area, Form};
 use varve_format::pack::{Codec, Footer, FooterChunk, Frame, FrameHead, Header, MAX_FRAME, Trailer};
-use varve_format::records::{JobRecord, Plan, PlanDatum, PlanMember, PlanShard, ShardResults, Versioned};
+use varve_format::records::{JobRecord, Plan, PlanDatum, PlanMember, PlanShard, ShardResults, Task, Versioned};
 use varve_format::{
     BranchName, DatumKey, DatumRow, DatumState, DecodeError, Found, Hash, Head, Kind, Location, Member, PackLocation,
     RecordAt, RepoPath, Row, commit_uid, datum_hash, plan, sort_members,
@@ -241,11 +241,37 @@ proptest! {
         let header = plan::decode_header(slice(range.clone())).unwrap();
         for (index, shard) in (0_u32..).zip(&shards) {
             let own = plan::shard_range(&header, range.end, index).unwrap();
-            prop_assert_eq!(&plan::decode_shard(slice(own)).unwrap(), shard);
+            prop_assert_eq!(&plan::decode_shard(&header, index, slice(own)).unwrap(), shard);
             let sizes = &sizes[index as usize];
             prop_assert_eq!(header.shard_index[index as usize].bytes, sizes.iter().map(|bytes| bytes + 1).sum::<u64>());
         }
         prop_assert!(plan::shard_range(&header, range.end, u32::try_from(shards.len()).unwrap()).is_err());
+    }
+
+    #[test]
+    fn a_changed_byte_of_a_plan_is_found_by_whoever_reads_that_part(at in any::<proptest::sample::Index>(), bit in 0..8_u8) {
+        let argv = vec!["convert".to_owned(), "in".to_owned()];
+        let task = Task { argv, ..Task::default() };
+        let header = Plan { job_uid: vec![7; 16], spec_digest: vec![8; 32], task: Some(task), ..Plan::default() };
+        let datum = |n| PlanDatum { key: vec![n; 20], hash: vec![n; 32], ..PlanDatum::default() };
+        let shards = [1, 2].map(|n| PlanShard { datums: vec![datum(n)] });
+        let whole = plan::encode(header, &shards);
+        let read = |bytes: &[u8]| {
+            let range = plan::header_range(bytes)?;
+            let slice = |range: &std::ops::Range<u64>| {
+                let end = usize::try_from(range.end).unwrap().min(bytes.len());
+                &bytes[usize::try_from(range.start).unwrap().min(end)..end]
+            };
+            let header = plan::decode_header(slice(&range))?;
+            let own = |shard| plan::decode_shard(&header, shard, slice(&plan::shard_range(&header, range.end, shard)?));
+            let shards = [own(0)?, own(1)?];
+            Ok::<_, DecodeError>((header, shards))
+        };
+        let expected = read(&whole).unwrap();
+        let mut changed = whole.to_vec();
+        changed[at.index(whole.len())] ^= 1 << bit;
+        // Only the field that holds the hash itself may change without being noticed, and then nothing else did.
+        prop_assert!(read(&changed).is_err() || read(&changed) == Ok(expected));
     }
 
     #[test]
@@ -267,7 +293,7 @@ proptest! {
         let _ = CommitIdentity::from_bytes(&bytes);
         let _ = CommitRecord::from_bytes(&bytes);
         let _ = (ShardResults::from_bytes(&bytes), JobRecord::from_bytes(&bytes));
-        let _ = (plan::header_range(&bytes), plan::decode_header(&bytes), plan::decode_shard(&bytes));
+        let _ = (plan::header_range(&bytes), plan::decode_header(&bytes), plan::decode_shard(&Plan::default(), 0, &bytes));
     }
 
     #[test]

@@ -300,6 +300,17 @@ impl Error {
         move |source| Self::Decode { what, source }
     }
 
+    /// The same of a write. Nothing that is written can be missing: a 404 is the answer of a server that has lost an
+    /// upload, and may be another one next time.
+    pub(crate) fn write(doing: &str, source: object_store::Error) -> Self {
+        match source {
+            object_store::Error::NotFound { .. } if !is_missing_bucket(&source, &innermost(&source)) => {
+                Self::Backend { doing: doing.to_owned(), source: Arc::new(source) }
+            }
+            source => Self::backend(doing, source),
+        }
+    }
+
     /// Sorts an error of the client by what the user can do about it.
     pub(crate) fn backend(doing: &str, source: object_store::Error) -> Self {
         let what = innermost(&source);

@@ -1,12 +1,11 @@
 //! What operator and keepers exchange: plans, named by their hash, and results, under keys that no two pods share.
-//! Everything is written once; the same bytes again are the same write again.
+//! What is read in part, or has no hash in its key, ends in one. Everything is written once; the same bytes again are the same write again.
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
-use prost::Message;
 use uuid::Uuid;
-use varve_format::records::{ImportResults, Plan, PlanShard, ShardResults, Versioned};
+use varve_format::records::{ImportResults, Plan, PlanShard, ShardResults, decode_checked, encode_checked};
 use varve_format::{Hash, keys, plan};
 
 use crate::error::{Error, Result};
@@ -68,19 +67,19 @@ impl Store {
             return Err(Error::TooLarge { what: format!("shard {shard} of {key}"), size, max: MAX_SHARD_BYTES });
         }
         let bytes = if range.is_empty() { Bytes::new() } else { self.objects().get_range(&key, range).await? };
-        plan::decode_shard(&bytes).map_err(Error::decode(key))
+        plan::decode_shard(&header, shard, &bytes).map_err(Error::decode(key))
     }
 
     /// Records results. The same again is fine; other results under the same key are a conflict.
     pub async fn put_results(&self, job: Uuid, key: ResultKey, results: &ShardResults) -> Result<()> {
         let results = ShardResults { format: 1, ..results.clone() };
-        self.put_once(&keys::results(job, key.shard, key.pod, key.n), results.encode_to_vec().into()).await
+        self.put_once(&keys::results(job, key.shard, key.pod, key.n), encode_checked(&results).into()).await
     }
 
     /// Records what an import pod fetched; the Commit stands in for the Job.
     pub async fn put_import(&self, commit: Uuid, pod: Uuid, n: u64, results: &ImportResults) -> Result<()> {
         let results = ImportResults { format: 1, ..results.clone() };
-        self.put_once(&keys::results(commit, 0, pod, n), results.encode_to_vec().into()).await
+        self.put_once(&keys::results(commit, 0, pod, n), encode_checked(&results).into()).await
     }
 
     async fn put_once(&self, key: &str, bytes: Bytes) -> Result<()> {
@@ -114,7 +113,7 @@ impl Store {
     pub async fn get_results(&self, job: Uuid, at: ResultKey) -> Result<ShardResults> {
         let key = keys::results(job, at.shard, at.pod, at.n);
         let bytes = self.objects().get(&key).await?;
-        ShardResults::from_bytes(&bytes).map_err(Error::decode(key))
+        decode_checked::<ShardResults>(&bytes).map_err(Error::decode(key))
     }
 
     /// These records of results, in the order asked for.
@@ -138,6 +137,6 @@ impl Store {
         let Some(at) = self.list_shard_results(commit, 0).await?.into_iter().next() else { return Ok(None) };
         let key = keys::results(commit, at.shard, at.pod, at.n);
         let bytes = self.objects().get(&key).await?;
-        ImportResults::from_bytes(&bytes).map(Some).map_err(Error::decode(key))
+        decode_checked::<ImportResults>(&bytes).map(Some).map_err(Error::decode(key))
     }
 }

@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -18,6 +19,12 @@ use crate::error::{Error, Result};
 const PART_BYTES: usize = 8 << 20;
 /// Parts of one object under way at once.
 const PARTS_IN_FLIGHT: usize = 4;
+/// The largest object that is read whole; a shard's results, or an import's, have some hundred bytes a file.
+const MAX_OBJECT_BYTES: u64 = 256 << 20;
+/// How long to wait before a create-only write is tried again that was refused although nothing stands there: its rival
+/// was not done yet.
+const CREATE_RETRIES: [Duration; 4] =
+    [Duration::from_millis(50), Duration::from_millis(100), Duration::from_millis(200), Duration::from_millis(400)];
 
 /// The backend and the prefix that all keys stand under.
 #[derive(Debug, Clone)]
@@ -49,9 +56,14 @@ impl Objects {
     /// A whole small object; none if it is not there.
     pub(crate) async fn find(&self, key: &str) -> Result<Option<Bytes>> {
         let path = self.path(key)?;
-        let found = async { self.store.get(&path).await?.bytes().await }.await;
-        match found {
-            Ok(bytes) => Ok(Some(bytes)),
+        let found = async {
+            let found = self.store.get(&path).await?;
+            let size = found.meta.size;
+            if size > MAX_OBJECT_BYTES { Ok(Err(size)) } else { found.bytes().await.map(Ok) }
+        };
+        match found.await {
+            Ok(Ok(bytes)) => Ok(Some(bytes)),
+            Ok(Err(size)) => Err(Error::TooLarge { what: format!("object {key}"), size, max: MAX_OBJECT_BYTES }),
             Err(error) => match Error::backend(&format!("read {key}"), error) {
                 Error::ObjectMissing { .. } => Ok(None),
                 error => Err(error),
@@ -105,8 +117,28 @@ impl Objects {
     /// Writes an object whose key nobody else writes.
     pub(crate) async fn put(&self, key: &str, bytes: impl Into<PutPayload>) -> Result<()> {
         let path = self.path(key)?;
-        self.store.put(&path, bytes.into()).await.map_err(|error| Error::backend(&format!("write {key}"), error))?;
+        self.store.put(&path, bytes.into()).await.map_err(|error| Error::write(&format!("write {key}"), error))?;
         Ok(())
+    }
+
+    /// The size of an object; none if it is not there.
+    pub(crate) async fn size(&self, key: &str) -> Result<Option<u64>> {
+        match self.store.head(&self.path(key)?).await {
+            Ok(object) => Ok(Some(object.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(Error::backend(&format!("look at {key}"), error)),
+        }
+    }
+
+    /// What the end of an upload in parts came to. Where the answer to it is lost it is asked for again, and many a
+    /// server then no longer knows the upload that it has completed: so a failure counts only if the object is not there
+    /// whole. Its key is nobody else's.
+    pub(crate) async fn completed(&self, key: &str, size: u64, outcome: object_store::Result<()>) -> Result<()> {
+        let Err(error) = outcome else { return Ok(()) };
+        match self.size(key).await {
+            Ok(Some(found)) if found == size => Ok(()),
+            _ => Err(Error::write(&format!("complete {key}"), error)),
+        }
     }
 
     /// Writes an object of any size, in parts if it is large, whose key nobody else writes.
@@ -114,40 +146,51 @@ impl Objects {
         if bytes.len() <= PART_BYTES {
             return self.put(key, bytes).await;
         }
-        let failed = |error| Error::backend(&format!("write {key}"), error);
+        let failed = |error| Error::write(&format!("write {key}"), error);
+        let size = bytes.len() as u64;
         let mut writer = WriteMultipart::new_with_chunk_size(self.multipart(key).await?, PART_BYTES);
         let mut rest = bytes;
         while !rest.is_empty() {
             writer.wait_for_capacity(PARTS_IN_FLIGHT).await.map_err(failed)?;
             writer.put(rest.split_to(rest.len().min(PART_BYTES)));
         }
-        writer.finish().await.map_err(failed).map(|_| ())
+        let finished = writer.finish().await.map(|_| ());
+        self.completed(key, size, finished).await
     }
 
     /// Writes an object only if it is not there. Where the backend has no conditional write, it looks first: the
     /// callers are right without the condition, only less sure to hear of a race.
     pub(crate) async fn create(&self, key: &str, bytes: Bytes) -> Result<Created> {
         let path = self.path(key)?;
-        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        match self.store.put_opts(&path, bytes.clone().into(), options).await {
-            Ok(_) => Ok(Created::Ours),
-            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
-                let stands = self.get(key).await?;
-                Ok(if stands == bytes { Created::Ours } else { Created::Stands(stands) })
+        let mut waits = CREATE_RETRIES.iter();
+        loop {
+            let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+            let refused = match self.store.put_opts(&path, bytes.clone().into(), options).await {
+                Ok(_) => return Ok(Created::Ours),
+                Err(error) => error,
+            };
+            let is_taken =
+                matches!(refused, object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. });
+            if !is_taken && !lacks_conditions(&refused) {
+                return Err(Error::write(&format!("write {key}"), refused));
             }
-            Err(error) if lacks_conditions(&error) => match self.find(key).await? {
-                Some(stands) if stands == bytes => Ok(Created::Ours),
-                Some(stands) => Ok(Created::Stands(stands)),
-                None => self.put(key, bytes).await.map(|()| Created::Ours),
-            },
-            Err(error) => Err(Error::backend(&format!("write {key}"), error)),
+            match self.find(key).await? {
+                Some(stands) if stands == bytes => return Ok(Created::Ours),
+                Some(stands) => return Ok(Created::Stands(stands)),
+                None if !is_taken => return self.put(key, bytes).await.map(|()| Created::Ours),
+                // A rival that the server is still busy with, and that may yet fail.
+                None => match waits.next() {
+                    Some(wait) => tokio::time::sleep(*wait).await,
+                    None => return Err(Error::write(&format!("write {key}"), refused)),
+                },
+            }
         }
     }
 
     /// Begins an upload in parts.
     pub(crate) async fn multipart(&self, key: &str) -> Result<Box<dyn MultipartUpload>> {
         let path = self.path(key)?;
-        self.store.put_multipart(&path).await.map_err(|error| Error::backend(&format!("begin {key}"), error))
+        self.store.put_multipart(&path).await.map_err(|error| Error::write(&format!("begin {key}"), error))
     }
 
     /// Keys below a folder, without the prefix, in no promised order; with `after`, only keys greater than it.

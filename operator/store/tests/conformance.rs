@@ -506,6 +506,13 @@ async fn a_keeper_reads_its_shard_of_a_plan_and_records_results_once(place: Plac
     let read: Vec<(ResultKey, ShardResults)> = reader.read_results(job, listed).try_collect().await?;
     let tries: Vec<u32> = read.iter().map(|(_, results)| results.datums[0].tries).collect();
     ensure!(tries == [4, 3, 2, 1]);
+    let first = ResultKey { shard: 1, pod: pods[0], n: 0 };
+    let at = varve_format::keys::results(job, 1, pods[0], 0);
+    let at = object_store::path::Path::parse(format!("{}/{at}", place.prefix).trim_start_matches('/'))?;
+    let mut bytes = place.backend.get(&at).await?.bytes().await?.to_vec();
+    bytes[6] ^= 4;
+    place.backend.put(&at, bytes.into()).await?;
+    ensure!(matches!(reader.get_results(job, first).await, Err(Error::Decode { .. })));
     ensure!(reader.list_shard_results(job, 1).await? == [ResultKey { shard: 1, pod: pods[0], n: 0 }]);
     ensure!(reader.list_shard_results(job, 10).await?.is_empty());
     Ok(())

@@ -25,6 +25,7 @@ mod known {
     pub(crate) const SECOND_SEAL: &str = "6a566f041e003a084c48dd44c453d5a074414368bffc64ad65a4bc423dd0ecc7";
     pub(crate) const FIRST_TREE: &str = "f76032ed53e85de5d2dd8031ec8c18bf07ced70f9a4dd9e50817ef8031f2d942";
     pub(crate) const SECOND_TREE: &str = "b1de7eb8ed0a08371d593ccb178a34bd637e466a145e5716a392980c9f9c7df9";
+    pub(crate) const PLAN: &str = "2a8a0bccb4784ae83a8ee7343c50534ddccbea94461f28a37d9e728175d47a0b";
     pub(crate) const PROV: &str = "e344482602e2c370c16e3c40d071502ee5df26806c391d96ea411872263c8998";
 }
 
@@ -194,6 +195,9 @@ async fn what_version_1_wrote_is_read_by_this_version() -> Result<()> {
     let listed = store.list_results(JOB).await?;
     ensure!(listed == [ResultKey { shard: 0, pod: POD, n: 0 }]);
     ensure!(store.get_results(JOB, listed[0]).await?.datums[0].tries == 3);
+    let plan = known::PLAN.parse()?;
+    ensure!(store.get_plan_header(JOB, &plan).await?.shard_index.len() == 1);
+    ensure!(store.get_plan_shard(JOB, &plan, 0).await?.datums.len() == 1);
     Ok(())
 }
 
@@ -206,6 +210,8 @@ async fn writing_the_fixture_again_gives_the_same_bytes() -> Result<()> {
     let keys = |folder: &Path| -> Result<Vec<PathBuf>> {
         let mut keys = Vec::new();
         list(folder, folder, &mut keys)?;
+        // A plan is read by its own version of Varve alone, or one soon after: its messages may gain fields.
+        keys.retain(|key| !key.components().any(|name| name.as_os_str() == "plan"));
         keys.sort();
         Ok(keys)
     };

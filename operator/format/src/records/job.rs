@@ -122,7 +122,7 @@ pub struct MemoSegment {
     /// The record's version, 1.
     #[prost(uint32, tag = "1")]
     pub format: u32,
-    /// The Job that it was written for.
+    /// The Job that it was written for; empty for one that was merged from several.
     #[prost(bytes = "vec", tag = "2")]
     pub job_uid: Vec<u8>,
     /// Number of entries.
@@ -131,6 +131,9 @@ pub struct MemoSegment {
     /// Its blocks, sorted.
     #[prost(message, repeated, tag = "4")]
     pub blocks: Vec<MemoBlockRef>,
+    /// The blocks one after the other as one content, whose index says where each lies; none where there is only one.
+    #[prost(message, optional, tag = "5")]
+    pub whole: Option<ContentRef>,
 }
 
 /// Where a block of a memo segment lies.

@@ -3,10 +3,12 @@
 //! Hashes are 32 bytes, uids 16, locations their exact encoding; the methods hand them out typed. A record that
 //! stands alone begins with its version.
 
+mod checked;
 mod job;
 mod plan;
 mod results;
 
+pub use checked::{decode_checked, encode_checked};
 pub use job::{DatumOrigin, JobDatum, JobRecord, MemoBlock, MemoBlockRef, MemoEntry, MemoSegment};
 pub use plan::{Plan, PlanDatum, PlanMember, PlanShard, ShardSlice, Task, TaskInput};
 use prost::Message;

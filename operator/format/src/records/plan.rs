@@ -76,7 +76,7 @@ pub struct TaskInput {
 }
 
 /// Where a shard's datums stand in a plan.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Message)]
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
 pub struct ShardSlice {
     /// Offset of its first byte, counted from the end of the header.
     #[prost(uint64, tag = "1")]
@@ -90,6 +90,9 @@ pub struct ShardSlice {
     /// How many input bytes they have.
     #[prost(uint64, tag = "4")]
     pub bytes: u64,
+    /// Plain BLAKE3 of its bytes; empty in plans written at first, which had none.
+    #[prost(bytes = "vec", tag = "5")]
+    pub hash: Vec<u8>,
 }
 
 /// The datums of one shard.

@@ -7,8 +7,10 @@ use async_stream::try_stream;
 use bytes::{Bytes, BytesMut};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
+use varve_format::pack::MAX_FRAME;
 use varve_format::{Form, Hash, Location, PackLocation};
 
+use crate::content::budget::Budget;
 use crate::content::index::{BlobIndex, IndexChunk, MAX_INDEX_BYTES};
 use crate::content::outboard::{GROUP_BYTES, group_value};
 use crate::error::{Error, Result};
@@ -22,7 +24,7 @@ const MAX_WHOLE_BYTES: u64 = 64 << 20;
 const CACHED_FRAME_BYTES: u64 = 160 << 10;
 /// Ranged reads of one content under way at once.
 const FETCHES_IN_FLIGHT: usize = 4;
-/// Neighbouring chunks are fetched together up to this size.
+/// Neighbouring chunks are fetched together up to this size, of what they unpack to: stored, text may have a tenth.
 const FETCH_BYTES: u64 = 4 << 20;
 /// The largest chunk that is read, unpacked: with it, what one chunk may take of memory.
 const MAX_CHUNK_BYTES: u64 = 16 << 20;
@@ -31,15 +33,26 @@ impl Store {
     /// Bytes of a content from one offset to another, which may lie beyond the end. Memory is bounded by a few fetches,
     /// whatever the range.
     pub fn read(&self, content: &ContentRef, range: Range<u64>) -> BoxStream<'static, Result<Bytes>> {
+        self.read_within(content, range, Budget::new())
+    }
+
+    /// The same, sharing the memory for what was fetched and not handed out yet with other reads.
+    pub(crate) fn read_within(
+        &self,
+        content: &ContentRef,
+        range: Range<u64>,
+        budget: Budget,
+    ) -> BoxStream<'static, Result<Bytes>> {
         let range = range.start.min(content.size)..range.end.min(content.size);
         let (store, content) = (self.clone(), content.clone());
         if range.is_empty() {
             return futures::stream::empty().boxed();
         }
         if let Some(at) = index_of(&content.at) {
-            return store.read_indexed(content, at, range);
+            return store.read_indexed(content, at, range, budget);
         }
         try_stream! {
+            let _held = budget.take(weight_of_whole(&content.at)).await;
             let whole = store.read_whole(&content).await?;
             let cut = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
             yield whole.slice(cut(range.start)..cut(range.end));
@@ -100,7 +113,7 @@ impl Store {
         self.caches().frames.try_get_with(key, fetch).await.map_err(|error: Arc<Error>| error.as_ref().clone())
     }
 
-    async fn read_index(&self, content: &ContentRef, at: &PackLocation) -> Result<Arc<BlobIndex>> {
+    pub(crate) async fn read_index(&self, content: &ContentRef, at: &PackLocation) -> Result<Arc<BlobIndex>> {
         let fetch = async {
             let bytes = self.read_frames(at, MAX_INDEX_BYTES).await?;
             BlobIndex::decode(&bytes, &content.id, content.size).map(Arc::new)
@@ -122,6 +135,7 @@ impl Store {
         content: ContentRef,
         at: PackLocation,
         range: Range<u64>,
+        budget: Budget,
     ) -> BoxStream<'static, Result<Bytes>> {
         try_stream! {
             let index = self.read_index(&content, &at).await?;
@@ -131,13 +145,19 @@ impl Store {
             let store = self.clone();
             let wanted = runs(&index.chunks[index.touched(&aligned)]);
             let mut fetched = futures::stream::iter(wanted)
-                .map(move |run| {
-                    let store = store.clone();
-                    async move { store.read_run(run).await }
+                // One after the other: a run never waits for memory that a later one of the same content holds.
+                .then(move |run| {
+                    let budget = budget.clone();
+                    async move { (budget.take(weight_of_run(&run)).await, run) }
                 })
-                .buffered(FETCHES_IN_FLIGHT);
-            let mut group = Group::new(&content, &index, first_group);
-            while let Some((start, bytes)) = fetched.try_next().await? {
+                .map(move |(held, run)| {
+                    let store = store.clone();
+                    async move { Ok::<_, Error>((held, store.read_run(run).await?)) }
+                })
+                .buffered(FETCHES_IN_FLIGHT)
+                .boxed();
+            let mut group = Group::new(&content, index.clone(), first_group);
+            while let Some((_held, (start, bytes))) = fetched.try_next().await? {
                 let skip = usize::try_from(aligned.start.saturating_sub(start)).unwrap_or(usize::MAX);
                 let mut rest = bytes.slice(skip.min(bytes.len())..);
                 while !rest.is_empty() {
@@ -193,6 +213,19 @@ fn index_of(at: &Location) -> Option<PackLocation> {
     }
 }
 
+/// Bytes that a run of chunks takes: as stored, and unpacked.
+fn weight_of_run(run: &[IndexChunk]) -> u64 {
+    run.iter().fold(0, |sum, chunk| sum.saturating_add(chunk.at.stored).saturating_add(chunk.plain.into()))
+}
+
+/// Bytes that a content of one chunk takes at most: what its frames may unpack to counts, not what it says.
+fn weight_of_whole(at: &Location) -> u64 {
+    match at {
+        Location::Pack(at) => at.stored.saturating_add((MAX_FRAME as u64).saturating_mul(at.frames.into())),
+        _ => 0,
+    }
+}
+
 /// Groups chunks that follow each other in a pack, up to the size of a fetch.
 fn runs(chunks: &[IndexChunk]) -> Vec<Vec<IndexChunk>> {
     let mut runs: Vec<Vec<IndexChunk>> = Vec::new();
@@ -200,6 +233,7 @@ fn runs(chunks: &[IndexChunk]) -> Vec<Vec<IndexChunk>> {
         let joins = runs.last().and_then(|run| Some((run.first()?, run.last()?))).is_some_and(|(first, last)| {
             (last.at.area, last.at.pack) == (chunk.at.area, chunk.at.pack)
                 && last.at.offset + last.at.stored == chunk.at.offset
+                && chunk.start + u64::from(chunk.plain) - first.start <= FETCH_BYTES
                 && chunk.at.offset + chunk.at.stored - first.at.offset <= FETCH_BYTES
         });
         match runs.last_mut() {
@@ -214,16 +248,14 @@ fn runs(chunks: &[IndexChunk]) -> Vec<Vec<IndexChunk>> {
 struct Group {
     content: Hash,
     size: u64,
-    values: Vec<blake3::hazmat::ChainingValue>,
-    first: u64,
+    hashes: Arc<BlobIndex>,
     index: u64,
     bytes: BytesMut,
 }
 
 impl Group {
-    fn new(content: &ContentRef, index: &BlobIndex, first: u64) -> Self {
-        let values = index.groups.iter().skip(usize::try_from(first).unwrap_or(usize::MAX)).copied().collect();
-        Self { content: content.id, size: content.size, values, first, index: first, bytes: BytesMut::new() }
+    fn new(content: &ContentRef, hashes: Arc<BlobIndex>, first: u64) -> Self {
+        Self { content: content.id, size: content.size, hashes, index: first, bytes: BytesMut::new() }
     }
 
     /// Takes bytes; once a group is complete, its offset and its verified bytes.
@@ -239,7 +271,7 @@ impl Group {
         let is_right = if self.size <= GROUP_BYTES {
             Hash::of_content(&bytes) == self.content
         } else {
-            let value = usize::try_from(self.index - self.first).ok().and_then(|index| self.values.get(index));
+            let value = usize::try_from(self.index).ok().and_then(|index| self.hashes.groups.get(index));
             value == Some(&group_value(self.index, &bytes))
         };
         if !is_right {
@@ -248,5 +280,36 @@ impl Group {
         }
         self.index += 1;
         Ok(Some((start, bytes)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+    use varve_format::Area;
+
+    use super::*;
+
+    #[test]
+    fn a_run_is_bounded_by_what_it_unpacks_to() {
+        let chunk = |n: u64| IndexChunk {
+            start: n << 20,
+            plain: 1 << 20,
+            hash: Hash::ZERO,
+            at: PackLocation {
+                area: Area::Data,
+                pack: Uuid::nil(),
+                offset: 32 + n * 100,
+                frames: 1,
+                stored: 100,
+                skip: 0,
+                form: Form::Plain,
+            },
+        };
+        let chunks: Vec<IndexChunk> = (0..40).map(chunk).collect();
+        let runs = runs(&chunks);
+        assert!(runs.iter().all(|run| weight_of_run(run) <= FETCH_BYTES + 400));
+        assert_eq!(runs.concat(), chunks);
+        assert_eq!(runs.len(), 10, "and not smaller than it may be");
     }
 }

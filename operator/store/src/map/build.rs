@@ -6,7 +6,7 @@ use bytes::Bytes;
 use varve_format::{Cutter, Location, MapError, MapKind, Row};
 
 use crate::error::{Error, Result, TreeFault};
-use crate::map::node::{Node, Slot, in_place_bytes};
+use crate::map::node::{MAX_NODE_BYTES, Node, Slot, in_place_bytes};
 use crate::session::Session;
 use crate::types::NodeRef;
 
@@ -118,6 +118,16 @@ fn node_to_write(kind: &MapKind, level: u8, slots: Vec<Slot>) -> Result<Node> {
     })
 }
 
+/// A row counts its locations in 16 bits.
+fn check_references(slots: &[Slot]) -> Result<()> {
+    match slots.iter().map(|slot| slot.refs.len() as u64).max() {
+        Some(size) if size >= u64::from(u16::MAX) => {
+            Err(Error::TooLarge { what: "a value's list of references".to_owned(), size, max: u64::from(u16::MAX) - 1 })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The root that a lone child is.
 pub(crate) fn child_ref(slot: &Slot) -> NodeRef {
     NodeRef { id: slot.row.id, files: slot.row.files, bytes: slot.row.bytes, at: slot.at.clone() }
@@ -155,10 +165,16 @@ impl Session {
     }
 
     async fn write_node(&self, kind: &MapKind, level: u8, mut slots: Vec<Slot>) -> Result<(Node, Location)> {
+        check_references(&slots)?;
         let mut encoded = Node::encode(kind, level, &slots);
         if encoded.len() > IN_PLACE_LIMIT {
             self.move_out(&mut slots, encoded.len() - IN_PLACE_LIMIT).await?;
             encoded = Node::encode(kind, level, &slots);
+        }
+        if encoded.len() as u64 > MAX_NODE_BYTES {
+            // Nobody could read it. Keys alone never come so far; what values refer to beside them may.
+            let (what, size) = ("a node to write, with all that its values refer to,".to_owned(), encoded.len() as u64);
+            return Err(Error::TooLarge { what, size, max: MAX_NODE_BYTES });
         }
         let node = node_to_write(kind, level, slots)?;
         let range = self.append_meta(encoded).await?;

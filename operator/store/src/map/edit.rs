@@ -50,6 +50,7 @@ impl Session {
         let nodes: Vec<Slot> = edits.into_iter().filter_map(|edit| edit.put).collect();
         match nodes.as_slice() {
             [] => Ok(NodeRef::empty(kind)),
+            [only] if only.row.id == root.id => Ok(root.clone()),
             [only] => self.collapse(kind, child_ref(only)).await,
             _ => {
                 let mut builder = Builder::new(self, kind, root_node.level + 1);
@@ -149,9 +150,23 @@ impl Pass<'_> {
             let slots = std::mem::take(&mut open.slots);
             written.push(self.session.write_child(self.kind, self.level, slots).await?);
         }
-        self.output.extend(replacement(replaced, written));
+        if self.level == self.root_node.level {
+            self.output.extend(all_of_level(replaced, written));
+        } else {
+            self.output.extend(replacement(replaced, written));
+        }
         Ok(next)
     }
+}
+
+/// What became of the root: a put for each node of its level, or its deletion if none is left. One that came out as the
+/// old root was is among them, since no node above holds it; it keeps its place.
+fn all_of_level(replaced: Vec<Slot>, written: Vec<Slot>) -> Vec<KeyEdit> {
+    if written.is_empty() {
+        return replaced.into_iter().map(|old| KeyEdit { key: old.row.key, put: None }).collect();
+    }
+    let keep = |new: Slot| replaced.iter().find(|old| old.row == new.row).cloned().unwrap_or(new);
+    written.into_iter().map(keep).map(|node| KeyEdit { key: node.row.key.clone(), put: Some(node) }).collect()
 }
 
 /// The edits of the level above that replace some neighbouring nodes by others, sorted by key. Nodes that came out as

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use object_store::MultipartUpload;
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use uuid::Uuid;
 use varve_format::pack::{Footer, FooterChunk, Frame, Header, Trailer};
 use varve_format::{Area, Form, Hash, PackLocation};
@@ -24,6 +24,8 @@ use crate::pack::pending::{Pending, Watch};
 const DATA_PACK_BYTES: u64 = 64 << 20;
 /// A metadata pack is closed after the chunk that reaches this.
 const META_PACK_BYTES: u64 = 16 << 20;
+/// Or, what a session wrote being kept plain until it is durable, this: text may be a twentieth as stored.
+const META_PLAIN_BYTES: usize = 32 << 20;
 /// All parts but the last have exactly this size, as some backends demand; S3's least is 5 MiB.
 const PART_BYTES: usize = 8 << 20;
 /// Bytes handed to the backend and not yet taken by it: parts × 8 MiB per sink.
@@ -31,18 +33,11 @@ const PARTS_IN_FLIGHT: usize = 4;
 /// Chunks that wait for the sink's task; at most 1 MiB each but for files beyond 256 GiB.
 const QUEUE: usize = 4;
 
-/// The sending side, shared by a session's writers.
+/// The sending side, shared by a session's writers. A session that is dropped gives up what it has not flushed: the
+/// task sees that nobody sends any more, tells the backend to forget the upload under way, and ends.
 #[derive(Debug)]
 pub(crate) struct Sink {
     commands: mpsc::Sender<Command>,
-    task: JoinHandle<()>,
-}
-
-impl Drop for Sink {
-    /// A session that is dropped gives up what it has not flushed; the task ends with its last upload.
-    fn drop(&mut self) {
-        self.task.abort();
-    }
 }
 
 enum Command {
@@ -66,7 +61,8 @@ impl Sink {
         let permits = Arc::new(Semaphore::new(PARTS_IN_FLIGHT));
         let writer =
             Writer { area, objects, environment, pending, permits, open: None, closing: JoinSet::new(), failed: None };
-        Self { commands, task: tokio::spawn(writer.run(queue)) }
+        tokio::spawn(writer.run(queue));
+        Self { commands }
     }
 
     /// Gives frames their place. Waits while too much is in flight.
@@ -110,6 +106,8 @@ struct OpenPack {
     handed_on: u64,
     footer: Footer,
     parts: Option<Parts>,
+    /// Bytes that are kept plain until the pack is durable.
+    pending_bytes: usize,
     _watch: Watch,
 }
 
@@ -135,6 +133,23 @@ impl Writer {
                 }
             }
         }
+        self.give_up();
+        // Packs that were closed are complete in a moment: garbage, but whole.
+        while self.closing.join_next().await.is_some() {}
+    }
+
+    /// Forgets the open pack; the backend is told while the writer already hears of its failure.
+    fn give_up(&mut self) {
+        if let Some(pack) = self.open.take() {
+            self.abandon(pack);
+        }
+    }
+
+    fn abandon(&mut self, pack: OpenPack) {
+        self.closing.spawn(async move {
+            abort(pack).await;
+            Ok(())
+        });
     }
 
     async fn append(&mut self, chunk: Chunk) -> Result<PackLocation> {
@@ -145,6 +160,7 @@ impl Writer {
         let placed = self.place(chunk).await;
         if let Err(error) = &placed {
             self.failed = Some(error.clone());
+            self.give_up();
         }
         placed
     }
@@ -154,13 +170,14 @@ impl Writer {
             self.open.get_or_insert_with(|| OpenPack::begin(self.area, self.environment.new_id(), &self.pending));
         let at = pack.push(self.area, &chunk);
         if let Some(plain) = chunk.pending {
+            pack.pending_bytes += plain.len();
             self.pending.insert(at.pack, at.offset, plain);
         }
         let limit = match self.area {
             Area::Data => DATA_PACK_BYTES,
             Area::Meta => META_PACK_BYTES,
         };
-        if pack.end() >= limit {
+        if pack.end() >= limit || pack.pending_bytes >= META_PLAIN_BYTES {
             self.close().await?;
         } else if self.area == Area::Data {
             hand_on(pack, &self.objects, &self.permits).await?;
@@ -172,10 +189,13 @@ impl Writer {
     async fn close(&mut self) -> Result<()> {
         let Some(mut pack) = self.open.take() else { return Ok(()) };
         pack.finish();
-        if self.area == Area::Data {
-            hand_on(&mut pack, &self.objects, &self.permits).await?;
+        if self.area == Area::Data
+            && let Err(error) = hand_on(&mut pack, &self.objects, &self.permits).await
+        {
+            self.abandon(pack);
+            return Err(error);
         }
-        let weight = pack.buffer.len().div_ceil(PART_BYTES).clamp(1, PARTS_IN_FLIGHT);
+        let weight = pack.buffer.len().max(pack.pending_bytes).div_ceil(PART_BYTES).clamp(1, PARTS_IN_FLIGHT);
         let weight = u32::try_from(weight).expect("a handful of parts");
         let permit = self.permits.clone().acquire_many_owned(weight).await.map_err(|_| Error::SessionEnded)?;
         let objects = self.objects.clone();
@@ -220,6 +240,7 @@ impl OpenPack {
             handed_on: 0,
             footer: Footer::default(),
             parts: None,
+            pending_bytes: 0,
             _watch: pending.watch(id),
         }
     }
@@ -278,32 +299,37 @@ async fn hand_on(pack: &mut OpenPack, objects: &Objects, permits: &Arc<Semaphore
 }
 
 async fn complete(mut pack: OpenPack, objects: &Objects) -> Result<()> {
+    let size = pack.end();
     let rest = std::mem::take(&mut pack.buffer).freeze();
-    let Some(mut parts) = pack.parts.take() else { return objects.put(&pack.key, rest).await };
+    let Some(parts) = &mut pack.parts else { return objects.put(&pack.key, rest).await };
     let uploaded = async {
-        parts
-            .upload
-            .put_part(rest.into())
-            .await
-            .map_err(|error| Error::backend(&format!("write {}", pack.key), error))?;
+        let last = parts.upload.put_part(rest.into()).await;
+        last.map_err(|error| Error::write(&format!("write {}", pack.key), error))?;
         while let Some(done) = parts.running.join_next().await {
             part_outcome(done, &pack.key)?;
         }
-        parts.upload.complete().await.map_err(|error| Error::backend(&format!("complete {}", pack.key), error))
+        let completed = parts.upload.complete().await.map(|_| ());
+        objects.completed(&pack.key, size, completed).await
     }
     .await;
-    if let Err(error) = uploaded {
-        // Parts of an upload that is never completed cost their owner money; a failure here leaves them to the
-        // bucket's own rules.
-        let _ = parts.upload.abort().await;
-        return Err(error);
+    if uploaded.is_err() {
+        abort(pack).await;
     }
-    Ok(())
+    uploaded
+}
+
+/// Tells the backend to forget what was uploaded. Parts of an upload that is never completed cost their owner money; a
+/// failure here leaves them to the bucket's own rules.
+async fn abort(pack: OpenPack) {
+    if let Some(mut parts) = pack.parts {
+        parts.running.shutdown().await;
+        let _ = parts.upload.abort().await;
+    }
 }
 
 fn part_outcome(done: Result<Result<(), object_store::Error>, tokio::task::JoinError>, key: &str) -> Result<()> {
     match done {
-        Ok(outcome) => outcome.map_err(|error| Error::backend(&format!("write {key}"), error)),
+        Ok(outcome) => outcome.map_err(|error| Error::write(&format!("write {key}"), error)),
         Err(_) => Err(Error::SessionEnded),
     }
 }
