@@ -279,8 +279,9 @@ async fn what_is_imported_from_a_bucket_needs_a_secret_that_allows_it() -> Resul
     let mut config = store::config(&url)?;
     config.remove("url");
     space.secret("field", &[], &config).await?;
+    // Secrets without the label are not watched: the Commit looks again by itself, at least every minute.
     let is = |commit: &Commit| shown(commit).contains("ImportSecretNotLabelled");
-    space.wait("c", SOON, is).await?;
+    space.wait("c", PODS, is).await?;
     space.secret("field", &[("varve.dev/import", "true")], &config).await?;
     space.ready::<Commit>("c", PODS).await?;
     assert!(space.files("r", "main").await?["/store.json"].contains('{'));

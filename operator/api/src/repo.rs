@@ -152,7 +152,7 @@ pub struct Branch {
 impl RepoSpec {
     /// What the branch is pinned to, if it is.
     pub fn pin(&self, branch: &str) -> Option<&str> {
-        self.branches.iter().find(|pinned| pinned.name == branch)?.head.as_deref()
+        Some(&self.branches.iter().find(|pinned| pinned.name == branch)?.head)
     }
 }
 

@@ -51,6 +51,10 @@ impl InputTree {
         for root in roots {
             crossed = cross(&crossed, &walk.arms(root)?)?;
         }
+        // With no root named, what no root leads to leads to itself.
+        if let (None, Some(apart)) = (&spec.input, entries.keys().find(|name| !walk.used.contains(**name))) {
+            return Err(InputError::Cycle { names: cycle_from(apart, &entries) });
+        }
         let leaves: Vec<Leaf> = walk.leaves.into_values().collect();
         let place: BTreeMap<&str, usize> =
             leaves.iter().enumerate().map(|(index, leaf)| (leaf.name.as_str(), index)).collect();

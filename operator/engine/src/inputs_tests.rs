@@ -75,6 +75,8 @@ fn a_circle_is_named() {
     assert!(error.to_string().starts_with("the inputs "), "{error}");
     let InputError::Cycle { names } = error else { panic!("{error}") };
     assert_eq!(names.len(), 2);
+    let apart = parse(vec![cross_of("x", &["y"]), union_of("y", &["x"]), leaf("a", "/")]).unwrap_err();
+    assert_eq!(apart.reason(), Reason::InputCycle, "beside an input that is read: {apart}");
 }
 
 #[test]

@@ -15,6 +15,11 @@ macro_rules! reasons {
             /// Every reason, by what it is about.
             pub const GROUPS: &'static [(&'static str, &'static [Self])] = &[$(($group, &[$(Self::$name,)+]),)+];
 
+            /// Every reason.
+            pub fn all() -> impl Iterator<Item = Self> {
+                Self::GROUPS.iter().flat_map(|(_, reasons)| reasons.iter().copied())
+            }
+
             /// As it stands in `status.conditions[].reason`.
             pub fn as_str(self) -> &'static str {
                 match self { $($(Self::$name => stringify!($name),)+)+ }
@@ -154,7 +159,7 @@ reasons! {
         /// `suspend` is not set.
         NotSuspended,
         /// The inputs combine each other in a circle, or Pipelines feed each other in one.
-        InputCycle => "Correct `cross` and `union` of the inputs that the message names.",
+        InputCycle => "Correct `cross` and `union` of the inputs that the message names, or let one of the Pipelines read something else.",
         /// The inputs can't be combined like that.
         InputInvalid => "Correct the inputs; the message says what is wrong with them.",
         /// An input is the Pipeline's own output, or comes from it.

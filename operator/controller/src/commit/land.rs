@@ -36,6 +36,7 @@ use crate::{
     cx::Cx,
     error::{Error, Result},
     heads::{self, HeadMove, Moved, NameClaim, next_head},
+    pipeline::observe::writers,
     references,
 };
 
@@ -213,12 +214,7 @@ impl Begun<'_> {
     fn may_commit(&self, cx: &Cx) -> Result<()> {
         let (repo, branch) = (&self.commit.spec.repo, &self.commit.spec.branch);
         let namespace = self.commit.namespace().unwrap_or_default();
-        let writers = cx.caches.pipelines.in_namespace(&namespace, |pipeline| {
-            pipeline.metadata.deletion_timestamp.is_none()
-                && pipeline.spec.output_repo(&pipeline.name_any()) == repo
-                && pipeline.spec.output_branch() == branch
-        });
-        if let Some(writer) = writers.first() {
+        if let Some(writer) = writers(cx, &namespace, repo, branch).first() {
             return Err(Error::stalled(
                 Reason::OutputBranch,
                 format!(

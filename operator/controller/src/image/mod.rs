@@ -167,7 +167,14 @@ fn missing(query: &ImageQuery<'_>, words: &str) -> Error {
 }
 
 fn unreachable(query: &ImageQuery<'_>, words: &str) -> Error {
-    Error::waiting(Reason::ImageUnreachable, format!("the registry of {} does not answer: {words}", query.reference))
+    Error::waiting(
+        Reason::ImageUnreachable,
+        format!(
+            "the registry of {} does not answer: {words}. It is asked again; if that goes on, check the registry's name \
+             in container.image and whether the operator's pods can reach it",
+            query.reference
+        ),
+    )
 }
 
 /// What a reference with a digest means without asking anybody.

@@ -154,7 +154,7 @@ fn stalled(job: &Job) -> Option<Standing> {
     let conditions = &job.status.as_ref()?.conditions;
     let stalled =
         conditions::find(conditions, Type::Stalled.as_str()).filter(|condition| condition.status == "True")?;
-    let reason = Reason::ALL.iter().copied().find(|reason| reason.as_str() == stalled.reason)?;
+    let reason = Reason::all().find(|reason| reason.as_str() == stalled.reason)?;
     let (name, why) = (job.name_any(), stalled.message.trim_end_matches('.'));
     let message = format!("Job {name} can't go on: {why}. To give it up, set cancel in Job {name}");
     Some(Standing::new(State::Stalled, reason, message))

@@ -153,17 +153,26 @@ pub(crate) fn jobs(cx: &Cx, namespace: &str, uid: &str) -> Vec<Arc<Job>> {
     jobs
 }
 
+/// The Pipelines that would write a branch, the one that may first: the oldest.
+pub(crate) fn writers(cx: &Cx, namespace: &str, repo: &str, branch: &str) -> Vec<Arc<Pipeline>> {
+    let mut writers = cx.caches.pipelines.in_namespace(namespace, |pipeline| {
+        pipeline.metadata.deletion_timestamp.is_none()
+            && pipeline.spec.output_repo(&pipeline.name_any()) == repo
+            && pipeline.spec.output_branch() == branch
+    });
+    writers.sort_by_key(|pipeline| age(pipeline));
+    writers
+}
+
+fn age(pipeline: &Pipeline) -> (Option<Timestamp>, String) {
+    (pipeline.creation_timestamp().map(|time| time.0), pipeline.uid().unwrap_or_default())
+}
+
 /// An output branch has one writer: of two Pipelines the older one.
 fn check_output_free(pipeline: &Pipeline, cx: &Cx, namespace: &str, name: &str) -> Result<()> {
-    let target = |name: &str, spec: &PipelineSpec| (spec.output_repo(name).to_owned(), spec.output_branch().to_owned());
-    let wanted = target(name, &pipeline.spec);
-    let age =
-        |pipeline: &Pipeline| (pipeline.creation_timestamp().map(|time| time.0), pipeline.uid().unwrap_or_default());
-    let older = cx.caches.pipelines.in_namespace(namespace, |other| {
-        let other_name = other.name_any();
-        other_name != name && target(&other_name, &other.spec) == wanted && age(other) < age(pipeline)
-    });
-    let Some(first) = older.iter().min_by_key(|other| age(other)) else { return Ok(()) };
+    let wanted = (pipeline.spec.output_repo(name), pipeline.spec.output_branch());
+    let writers = writers(cx, namespace, wanted.0, wanted.1);
+    let Some(first) = writers.first().filter(|first| age(first) < age(pipeline)) else { return Ok(()) };
     Err(Error::stalled(
         Reason::OutputTaken,
         format!(
