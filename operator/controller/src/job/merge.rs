@@ -9,8 +9,7 @@ use varve_api::conditions::Reason;
 use varve_engine::{
     Object,
     merge::{
-        DatumEdit, Facts, MergeError, Merged, Need, Output, OwnerScan, Owners, Progress, TreeChange, TreeEdit, merge,
-        prov_key,
+        DatumEdit, Facts, MergeError, Merged, Need, OwnerScan, Owners, Progress, TreeChange, TreeEdit, merge, prov_key,
     },
 };
 use varve_format::{DatumKey, DatumRow, DatumState, Hash, Kind, Location, MapKind, RepoPath};
@@ -109,7 +108,7 @@ fn directory(root: NodeRef) -> Object {
 }
 
 /// What a datum had written. Its row names the root; how much is below stands in the root itself.
-async fn old_output(store: &Store, key: &DatumKey, row: &DatumRow, at: Option<&Location>) -> Result<Option<Output>> {
+async fn old_output(store: &Store, key: &DatumKey, row: &DatumRow, at: Option<&Location>) -> Result<Option<Object>> {
     if row.output == NodeRef::empty(&MapKind::TREE).id {
         return Ok(None);
     }
@@ -121,7 +120,7 @@ async fn old_output(store: &Store, key: &DatumKey, row: &DatumRow, at: Option<&L
     };
     let root = store.root_at(&MapKind::TREE, row.output, at.clone()).await;
     let root = root.map_err(Error::store(format_args!("read the last output of datum {key}")))?;
-    Ok(Some(Output::Tree(directory(root))))
+    Ok(Some(directory(root)))
 }
 
 /// Asks the engine, answers what it needs, and asks again until it is done.

@@ -64,7 +64,6 @@ fn run(
     before: &Outputs,
     after: &Outputs,
     again: &BTreeSet<String>,
-    as_pieces: bool,
 ) -> Result<(Files, BTreeMap<String, String>), MergeError> {
     let owners = together(before).expect("the parent is sound");
     let mut world = World::new(&all_files(before), canonical(&owners));
@@ -75,8 +74,7 @@ fn run(
         if old == new && !again.contains(datum) {
             continue;
         }
-        let before = old
-            .map(|files| if as_pieces { Output::Pieces(world.pieces(datum)) } else { Output::Tree(world.tree(files)) });
+        let before = old.map(|files| world.tree(files));
         let row = varve_format::DatumRow {
             hash: Hash::of_content(datum.as_bytes()),
             state: varve_format::DatumState::Succeeded,
@@ -165,16 +163,15 @@ proptest! {
         other in outputs(),
         choices in prop::collection::vec(any::<u8>(), 10),
         again in prop::collection::btree_set(prop::sample::select(vec!["d1".to_owned(), "d2".to_owned()]), 0..2),
-        as_pieces in any::<bool>(),
     ) {
         let before = sound(before);
         let after = evolved(&before, &other, &choices);
-        let outcome = run(&before, &after, &again, as_pieces);
+        let outcome = run(&before, &after, &again);
         if let Some(owners) = together(&after) {
             let (files, prov) = outcome.expect("outputs that go together merge");
             prop_assert_eq!(&files, &all_files(&after));
             prop_assert_eq!(&prov, &canonical(&owners));
-            let scratch = run(&Outputs::new(), &after, &BTreeSet::new(), false).expect("they go together");
+            let scratch = run(&Outputs::new(), &after, &BTreeSet::new()).expect("they go together");
             prop_assert_eq!(scratch, (files, prov));
         } else {
             let is_conflict = matches!(outcome, Err(MergeError::Conflict { .. }));
@@ -190,7 +187,7 @@ proptest! {
     ) {
         let before = sound(before);
         let after = evolved(&before, &other, &choices);
-        if let Err(MergeError::Conflict { path, first, second, .. }) = run(&before, &after, &BTreeSet::new(), false) {
+        if let Err(MergeError::Conflict { path, first, second, .. }) = run(&before, &after, &BTreeSet::new()) {
             let writes = |datum: &DatumKey| {
                 let files = after.iter().find(|(name, _)| key(name) == *datum).map(|(_, files)| files);
                 files.is_some_and(|files| files.keys().any(|file| file.starts_with(&path) || path.starts_with(file)))

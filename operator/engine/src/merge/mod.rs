@@ -36,19 +36,10 @@ pub const MAX_SHARED_DEPTH: usize = 64;
 pub struct DatumEdit {
     /// Which.
     pub key: DatumKey,
-    /// What it had written into the parent; none if it was not there or had written nothing.
-    pub before: Option<Output>,
+    /// The root of the tree that it had written into the parent; none if it was not there or had written nothing.
+    pub before: Option<Object>,
     /// Its new row in `datums` and what it has written; none if it went.
     pub after: Option<(DatumRow, Object)>,
-}
-
-/// What a datum had written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Output {
-    /// A tree: the directory that is its root.
-    Tree(Object),
-    /// Where the tree itself is no longer known: files and whole directories of the parent, as `prov` lists them.
-    Pieces(Vec<(RepoPath, Object)>),
 }
 
 /// The edits that make the new commit's maps of the parent's.

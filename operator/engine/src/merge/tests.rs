@@ -15,7 +15,7 @@ fn row(output: Hash) -> DatumRow {
 }
 
 fn edit(world: &mut World, datum: &str, before: Option<&Files>, after: Option<&Files>) -> DatumEdit {
-    let before = before.map(|files| Output::Tree(world.tree(files)));
+    let before = before.map(|files| world.tree(files));
     let after = after.map(|files| world.tree(files)).map(|tree| (row(tree.id), tree));
     DatumEdit { key: key(datum), before, after }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use varve_format::{DatumKey, RepoPath};
 
 use super::facts::{Facts, Need, prov_key};
-use super::{DatumEdit, MAX_SHARED_DEPTH, MergeError, Output, TreeEdit};
+use super::{DatumEdit, MAX_SHARED_DEPTH, MergeError, TreeEdit};
 use crate::object::Object;
 
 /// A file or directory that the merge touches: what it was and what becomes of it, for `prov`.
@@ -38,28 +38,7 @@ pub(super) enum Fate {
 #[derive(Debug, Clone)]
 struct Part<'a> {
     datum: &'a DatumKey,
-    folder: Folder,
-}
-
-/// A directory of a datum's output.
-#[derive(Debug, Clone)]
-enum Folder {
-    Tree(Object),
-    /// Files and whole directories somewhere below, with paths from the repo's root.
-    Pieces(Vec<(RepoPath, Object)>),
-}
-
-impl Folder {
-    fn files(&self) -> u64 {
-        match self {
-            Self::Tree(tree) => tree.files,
-            Self::Pieces(pieces) => pieces.iter().fold(0, |sum, (_, piece)| sum.saturating_add(piece.files)),
-        }
-    }
-
-    fn is_same(&self, other: &Self) -> bool {
-        matches!((self, other), (Self::Tree(a), Self::Tree(b)) if a.is_same(b))
-    }
+    tree: Object,
 }
 
 /// What the datums' outputs hold under one name, before and after.
@@ -100,17 +79,12 @@ impl<'a> Walk<'a> {
     pub(super) fn root(&mut self, parent: Option<&Object>) -> Result<Option<Touched>, MergeError> {
         let (mut old, mut new) = (Vec::new(), Vec::new());
         for edit in self.datums {
-            let folder = match &edit.before {
-                Some(Output::Tree(tree)) => Some(Folder::Tree(tree.clone())),
-                Some(Output::Pieces(pieces)) => Some(whole_piece(pieces)),
-                None => None,
-            };
-            old.extend(folder.map(|folder| Part { datum: &edit.key, folder }));
-            let folder = edit.after.as_ref().map(|(_, tree)| Folder::Tree(tree.clone()));
-            new.extend(folder.map(|folder| Part { datum: &edit.key, folder }));
+            let (before, after) = (edit.before.as_ref(), edit.after.as_ref().map(|(_, tree)| tree));
+            old.extend(before.map(|tree| Part { datum: &edit.key, tree: tree.clone() }));
+            new.extend(after.map(|tree| Part { datum: &edit.key, tree: tree.clone() }));
         }
-        old.retain(|part| part.folder.files() > 0);
-        new.retain(|part| part.folder.files() > 0);
+        old.retain(|part| part.tree.files > 0);
+        new.retain(|part| part.tree.files > 0);
         let base = parent.filter(|tree| tree.files > 0).cloned();
         self.directory(Shared { path: RepoPath::ROOT, depth: 0, base, old_owner: None, old, new })
     }
@@ -131,7 +105,7 @@ impl<'a> Walk<'a> {
                 self.delete(&shared.path, shared.base.is_some());
                 Fate::Gone
             }
-            (0, [Part { datum, folder: Folder::Tree(tree) }]) => {
+            (0, [Part { datum, tree }]) => {
                 if !shared.base.as_ref().is_some_and(|base| base.is_same(tree)) {
                     shared.path.check_directory()?;
                     self.edits.insert(shared.path.clone(), TreeEdit::Put(tree.clone()));
@@ -147,7 +121,7 @@ impl<'a> Walk<'a> {
     /// Files of the parent's directory that stay, because no datum takes them back.
     fn kept_files(shared: &Shared<'_>) -> Result<u64, MergeError> {
         let there = shared.base.as_ref().map_or(0, |base| base.files);
-        let taken_back = shared.old.iter().fold(0_u64, |sum, part| sum.saturating_add(part.folder.files()));
+        let taken_back = shared.old.iter().fold(0_u64, |sum, part| sum.saturating_add(part.tree.files));
         there.checked_sub(taken_back).ok_or_else(|| MergeError::ParentDisagrees { path: shared.path.clone() })
     }
 
@@ -158,10 +132,10 @@ impl<'a> Walk<'a> {
         }
         let mut names: BTreeMap<String, Name<'a>> = BTreeMap::new();
         for part in &shared.old {
-            self.sort_in(shared, part, &mut names, |name| (&mut name.old_files, &mut name.old_folders));
+            self.sort_in(part, &mut names, |name| (&mut name.old_files, &mut name.old_folders));
         }
         for part in &shared.new {
-            self.sort_in(shared, part, &mut names, |name| (&mut name.new_files, &mut name.new_folders));
+            self.sort_in(part, &mut names, |name| (&mut name.new_files, &mut name.new_folders));
         }
         let mut touched = BTreeMap::new();
         for (text, mut name) in names {
@@ -174,43 +148,17 @@ impl<'a> Walk<'a> {
     /// Adds what a part holds, name by name.
     fn sort_in(
         &mut self,
-        shared: &Shared<'a>,
         part: &Part<'a>,
         names: &mut BTreeMap<String, Name<'a>>,
         side: impl for<'n> Fn(&'n mut Name<'a>) -> (&'n mut Vec<(&'a DatumKey, Object)>, &'n mut Vec<Part<'a>>),
     ) {
-        match &part.folder {
-            Folder::Tree(tree) => {
-                let list = self.facts.get_list(tree);
-                for (text, object) in self.or_need(list).unwrap_or_default() {
-                    let (files, folders) = side(names.entry(text.clone()).or_default());
-                    if object.is_directory() {
-                        folders.push(Part { datum: part.datum, folder: Folder::Tree(object.clone()) });
-                    } else {
-                        files.push((part.datum, object.clone()));
-                    }
-                }
-            }
-            Folder::Pieces(pieces) => {
-                let mut below: BTreeMap<String, Vec<(RepoPath, Object)>> = BTreeMap::new();
-                for (path, object) in pieces {
-                    let rest = path.strip_prefix(&shared.path);
-                    let Some(first) = rest.as_ref().and_then(|rest| rest.names().next()) else { continue };
-                    if !object.is_directory() && rest.as_ref().is_some_and(|rest| rest.as_str() == first) {
-                        side(names.entry(first.to_owned()).or_default()).0.push((part.datum, object.clone()));
-                    } else {
-                        below.entry(first.to_owned()).or_default().push((path.clone(), object.clone()));
-                    }
-                }
-                for (text, pieces) in below {
-                    let folder = match pieces.as_slice() {
-                        [(path, object)] if path.file_name() == Some(&text) && is_child(path, &shared.path) => {
-                            Folder::Tree(object.clone())
-                        }
-                        _ => Folder::Pieces(pieces),
-                    };
-                    side(names.entry(text).or_default()).1.push(Part { datum: part.datum, folder });
-                }
+        let list = self.facts.get_list(&part.tree);
+        for (text, object) in self.or_need(list).unwrap_or_default() {
+            let (files, folders) = side(names.entry(text.clone()).or_default());
+            if object.is_directory() {
+                folders.push(Part { datum: part.datum, tree: object.clone() });
+            } else {
+                files.push((part.datum, object.clone()));
             }
         }
     }
@@ -346,14 +294,14 @@ impl<'a> Walk<'a> {
 
 /// Whether something that no datum takes back lies in a directory of the parent.
 fn kept_below(base: Option<&Object>, name: &Name<'_>) -> bool {
-    let taken_back = name.old_folders.iter().fold(0_u64, |sum, part| sum.saturating_add(part.folder.files()));
+    let taken_back = name.old_folders.iter().fold(0_u64, |sum, part| sum.saturating_add(part.tree.files));
     base.is_some_and(|base| base.files > taken_back)
 }
 
 /// What a datum wrote before and writes again counts as never taken back.
 fn drop_unchanged(old: &mut Vec<Part<'_>>, new: &mut Vec<Part<'_>>) {
-    let before: BTreeMap<&DatumKey, &Folder> = old.iter().map(|part| (part.datum, &part.folder)).collect();
-    let is_kept = |part: &Part<'_>| before.get(part.datum).is_some_and(|folder| folder.is_same(&part.folder));
+    let before: BTreeMap<&DatumKey, &Object> = old.iter().map(|part| (part.datum, &part.tree)).collect();
+    let is_kept = |part: &Part<'_>| before.get(part.datum).is_some_and(|tree| tree.is_same(&part.tree));
     let kept: BTreeSet<DatumKey> = new.iter().filter(|part| is_kept(part)).map(|part| part.datum.clone()).collect();
     if !kept.is_empty() {
         old.retain(|part| !kept.contains(part.datum));
@@ -367,17 +315,5 @@ fn drop_unchanged_files(name: &mut Name<'_>) {
     if name.new_files.iter().any(is_kept) {
         name.old_files.clear();
         name.new_files.retain(|file| !is_kept(file));
-    }
-}
-
-fn is_child(path: &RepoPath, directory: &RepoPath) -> bool {
-    path.parent().as_ref() == Some(directory)
-}
-
-/// Pieces that are one whole tree.
-fn whole_piece(pieces: &[(RepoPath, Object)]) -> Folder {
-    match pieces {
-        [(path, object)] if path.is_root() => Folder::Tree(object.clone()),
-        _ => Folder::Pieces(pieces.to_vec()),
     }
 }

@@ -79,17 +79,6 @@ impl World {
         Some(at)
     }
 
-    /// What `prov` says a datum has written.
-    pub(super) fn pieces(&self, datum: &str) -> Vec<(RepoPath, Object)> {
-        let own = self.prov.iter().filter(|(_, owner)| *owner == datum);
-        let piece = |key: &str| {
-            let path = path(key.trim_end_matches('/'));
-            let object = self.find(&path).expect("prov speaks of what is there");
-            (path, object)
-        };
-        own.map(|(key, _)| piece(key)).collect()
-    }
-
     /// Answers until the merge is done.
     pub(super) fn merge(&mut self, edits: &[DatumEdit]) -> Result<Merged, MergeError> {
         let mut facts = Facts::default();
