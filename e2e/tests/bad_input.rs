@@ -375,7 +375,7 @@ async fn a_pinned_output_branch_holds_its_pipeline_until_it_is_let_go() -> Resul
         space.commit("one", json!({ "repo": "r", "changes": [{ "put": { "path": "/a", "text": "a" } }] })).await?;
     says(&space.stalled::<Pipeline>("writer", SOON).await?, "BranchPinned", &["out", "main"]);
     assert!(space.api::<Job>().list(&ListParams::default()).await?.items.is_empty(), "a Job was made in vain");
-    space.apply(&object("Repo", "out", json!({ "branches": [{ "name": "main" }] }))).await?;
+    space.apply(&repo("out")).await?;
     space.outcome("writer", &input).await?;
     Ok(())
 }

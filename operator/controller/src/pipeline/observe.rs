@@ -210,8 +210,8 @@ pub(crate) fn check_unpinned(output: &Repo, branch: &str) -> Result<()> {
     Err(Error::stalled(
         Reason::BranchPinned,
         format!(
-            "the output branch {branch} of Repo {} is pinned to {pin}: take its spec.branches[].head away, or set output \
-             to another branch",
+            "the output branch {branch} of Repo {} is pinned to {pin}: take its entry out of spec.branches, or set output to \
+             another branch",
             output.name_any()
         ),
     ))
