@@ -9,6 +9,7 @@ mod changes;
 mod import;
 mod land;
 mod shown;
+mod summary;
 mod uploaded;
 mod waiting;
 
@@ -24,6 +25,7 @@ use varve_api::{
 };
 
 pub use shown::{status_of, status_of_parts};
+pub(crate) use summary::summarize;
 
 use self::waiting::Waiting;
 use crate::{

@@ -9,10 +9,7 @@
 
 use std::{pin::pin, sync::Arc};
 
-use futures::{
-    TryStreamExt,
-    future::{self, Either},
-};
+use futures::future::{self, Either};
 use kube::ResourceExt;
 use uuid::Uuid;
 use varve_api::{
@@ -24,12 +21,13 @@ use varve_format::{
     BranchName, CommitIdentity, CommitName, Hash, Head, MapKind,
     commit::{ChangeSummary, Parent, commit_uid, spec_hash},
 };
-use varve_store::{Commit as StoredCommit, Depth, NodeRef, Session, Store};
+use varve_store::{Commit as StoredCommit, NodeRef, Session, Store};
 
 use super::{
     changes::{self, Sources},
     import, repo,
     shown::{status_of, status_of_parts},
+    summary::summarize,
     waiting::Waiting,
 };
 use crate::{
@@ -181,7 +179,7 @@ impl Begun<'_> {
         let before = before.unwrap_or_else(|| NodeRef::empty(&MapKind::TREE));
         let session = self.store.session();
         let tree = self.tree(cx, &session, &before, sources, &mut resolved).await?;
-        let summary = self.summary(&before, &tree).await?;
+        let summary = summarize(&self.store, Some(&before), &tree).await?;
         let identity = self.identity(base.as_ref(), summary, cx);
         let empty = |kind: MapKind| (kind.clone(), NodeRef::empty(&kind));
         let maps = vec![(MapKind::TREE, tree.clone()), empty(MapKind::PROV), empty(MapKind::DATUMS)];
@@ -292,21 +290,6 @@ impl Begun<'_> {
         let tree = changes::apply(cx, self.commit, session, before, sources).await?;
         resolved.extend(sources.resolved.iter().cloned());
         Ok(tree)
-    }
-
-    /// What changed, counted along the difference.
-    async fn summary(&self, before: &NodeRef, after: &NodeRef) -> Result<ChangeSummary> {
-        let failed = || Error::store("compare with the parent");
-        let mut summary = ChangeSummary::default();
-        let mut changes = self.store.diff(Some(before), Some(after), Depth::Full);
-        while let Some(change) = changes.try_next().await.map_err(failed())? {
-            match (change.before, change.after) {
-                (None, _) => summary.added += 1,
-                (_, None) => summary.removed += 1,
-                _ => summary.changed += 1,
-            }
-        }
-        Ok(summary)
     }
 
     fn identity(&self, base: Option<&Head>, changes: ChangeSummary, cx: &Cx) -> CommitIdentity {

@@ -18,7 +18,7 @@ use varve_format::{
     commit_uid,
     records::JobRecord,
 };
-use varve_store::{Commit, CommitRef, ContentRef, Depth, NodeRef, Session, Store};
+use varve_store::{CommitRef, ContentRef, NodeRef, Session, Store};
 
 use super::{
     batch::{job_uid, output_uid, run_of},
@@ -30,6 +30,7 @@ use super::{
 };
 use crate::{
     act::{Call, Verb},
+    commit::summarize,
     cx::Cx,
     error::{Error, Result},
     heads::{self, HeadMove, Moved, NameClaim},
@@ -72,7 +73,8 @@ impl End<'_> {
         }
         let session = store.session();
         let maps = merge::run(store, &session, planned, results).boxed().await?;
-        let changes = summarize(store, planned.base.as_ref().map(|base| base.commit.as_ref()), &maps.tree).await?;
+        let before = planned.base.as_ref().map(|base| base.commit.tree());
+        let changes = summarize(store, before.as_ref(), &maps.tree).await?;
         let record = record(job, planned, results, cx.now())?;
         let written = write_record(&session, &record).await?;
         let identity = self.identity(&record, changes)?;
@@ -258,23 +260,6 @@ fn memo_uid(job: &Job) -> Result<Uuid> {
 async fn write_record(session: &Session, record: &JobRecord) -> Result<ContentRef> {
     let bytes = Bytes::from(record.encode_to_vec());
     session.write_record(bytes).await.map_err(Error::store("write the Job's record"))
-}
-
-/// How many files the new tree adds, changes and removes.
-async fn summarize(store: &Store, parent: Option<&Commit>, tree: &NodeRef) -> Result<ChangeSummary> {
-    use futures::TryStreamExt;
-    let before = parent.map(Commit::tree);
-    let mut summary = ChangeSummary::default();
-    let mut changes = store.diff(before.as_ref(), Some(tree), Depth::Full);
-    while let Some(change) = changes.try_next().await.map_err(Error::store("compare the output with the one before"))? {
-        match (change.before, change.after) {
-            (None, Some(_)) => summary.added += 1,
-            (Some(_), Some(_)) => summary.changed += 1,
-            (Some(_), None) => summary.removed += 1,
-            (None, None) => {}
-        }
-    }
-    Ok(summary)
 }
 
 /// Whether the Job's commit is on its branch, or ever was: then there is nothing left to compute.
