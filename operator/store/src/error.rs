@@ -124,14 +124,6 @@ pub enum Error {
         /// What is wrong.
         fault: TreeFault,
     },
-    /// A file in a folder that is being imported cannot be in a tree.
-    #[error("import `{path}`: {why}")]
-    Import {
-        /// The file.
-        path: String,
-        /// Why not.
-        why: String,
-    },
     /// The local disk failed.
     #[error("{doing}: {source}")]
     Io {
@@ -258,7 +250,6 @@ impl Error {
             Self::Map(error) => error.reason(),
             Self::Edit { .. } => "InvalidEdit",
             Self::TreeRefused { .. } => "TreeInvalid",
-            Self::Import { .. } => "ImportFailed",
             Self::Io { .. } => "LocalDisk",
             Self::OwnedElsewhere { .. } => "StoreOwnedElsewhere",
             Self::FeatureUnknown { .. } => "StoreFeatureUnknown",

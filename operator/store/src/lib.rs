@@ -14,7 +14,6 @@ mod commit;
 mod content;
 mod environment;
 mod error;
-mod import;
 mod jobs;
 mod map;
 mod memo;
@@ -32,6 +31,7 @@ mod verify;
 
 pub use caches::Caches;
 pub use commit::{Commit, CommitRef};
+pub use content::small::{SHARED_CONTENT_BYTES, SmallContents};
 pub use environment::{CountingEnvironment, Environment, SystemEnvironment};
 pub use error::{Error, Result, TreeFault};
 pub use jobs::ResultKey;

@@ -46,7 +46,7 @@ fn what_a_store_does(
 
 fn what_a_session_does(session: &Session, root: &NodeRef, entries: Vec<varve_format::records::MemoEntry>) {
     sent((session.flush(), session.write_bytes(Bytes::new()), session.write_content(&b""[..])));
-    sent((session.write_file(Path::new("x")), session.import_dir(Path::new("x")), session.place_root(root)));
+    sent((session.place_root(root), session.small_contents().add((), Bytes::new())));
     sent((session.edit_tree(root, Vec::new()), session.edit_map(&MapKind::PROV, root, Vec::new())));
     sent((session.write_record(Bytes::new()), session.write_commit(CommitIdentity::default(), Vec::new(), None)));
     sent(session.write_memo(root, Uuid::nil(), entries));

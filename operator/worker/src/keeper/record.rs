@@ -309,14 +309,7 @@ async fn import(shard: &Shard, session: &Session, attempt: &Attempt) -> Result<D
 
 /// Whether the store refuses the output for what it is.
 fn is_the_users_doing(error: &StoreError) -> bool {
-    matches!(
-        error,
-        StoreError::Name(_)
-            | StoreError::Map(_)
-            | StoreError::PathTooLong { .. }
-            | StoreError::Edit { .. }
-            | StoreError::Import { .. }
-    )
+    matches!(error, StoreError::Name(_) | StoreError::Map(_) | StoreError::PathTooLong { .. } | StoreError::Edit { .. })
 }
 
 async fn import_output(
