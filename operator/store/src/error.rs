@@ -108,6 +108,16 @@ pub enum Error {
         /// The limit.
         max: usize,
     },
+    /// A content with more bytes than an index can describe.
+    #[error(
+        "a file may have at most about 390 GiB, and this one has more: its index passes {max} bytes at {size} bytes"
+    )]
+    ContentTooLarge {
+        /// Bytes of the content up to where it was noticed.
+        size: u64,
+        /// Most bytes of an index.
+        max: u64,
+    },
     /// An edit that makes no sense: a file as the root.
     #[error("`{path}`: {why}")]
     Edit {
@@ -254,7 +264,7 @@ impl Error {
             Self::OwnedElsewhere { .. } => "StoreOwnedElsewhere",
             Self::FeatureUnknown { .. } => "StoreFeatureUnknown",
             Self::Conflict { .. } => "ObjectConflict",
-            Self::TooLarge { .. } => "TooLarge",
+            Self::TooLarge { .. } | Self::ContentTooLarge { .. } => "TooLarge",
             Self::SessionEnded => "SessionEnded",
         }
     }

@@ -79,6 +79,7 @@ impl Session {
             let (hash, at) = (prepared.hash(), self.append_prepared(prepared).await?);
             chunks.push(IndexChunk { start, plain: u32::try_from(length).unwrap_or(u32::MAX), hash, at });
             start += length as u64;
+            index::check_size(start, chunks.len())?;
         }
         let hashed = hashing.finish();
         if let Some(known) = self.known_content(&hashed.id) {

@@ -309,7 +309,14 @@ async fn import(shard: &Shard, session: &Session, attempt: &Attempt) -> Result<D
 
 /// Whether the store refuses the output for what it is.
 fn is_the_users_doing(error: &StoreError) -> bool {
-    matches!(error, StoreError::Name(_) | StoreError::Map(_) | StoreError::PathTooLong { .. } | StoreError::Edit { .. })
+    matches!(
+        error,
+        StoreError::Name(_)
+            | StoreError::Map(_)
+            | StoreError::PathTooLong { .. }
+            | StoreError::ContentTooLarge { .. }
+            | StoreError::Edit { .. }
+    )
 }
 
 async fn import_output(
