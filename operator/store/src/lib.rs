@@ -41,5 +41,5 @@ pub use repos::{NameRecord, RepoRecord};
 pub use session::Session;
 pub use sessions::ClientSession;
 pub use store::{Options, Store};
-pub use types::{Change, ContentRef, Depth, Entry, MapChange, NodeRef, TreeEdit, Value};
+pub use types::{Change, ContentRef, Depth, Entry, NodeRef, TreeEdit, Value};
 pub use varve_format::{Head, Location, RecordAt};

@@ -26,7 +26,7 @@ fn what_a_store_does(
     sent((store.repo(&repo), store.create_repo(&repo), store.delete_repo(&repo)));
     sent((store.name_of(uid, &name), store.claim_name(uid, &name, None, uid)));
     sent((store.find(root, &RepoPath::ROOT), store.list(root), store.walk(root), store.walk_to(root, Depth::Full)));
-    sent((store.diff(None, Some(root), Depth::Full), store.map_diff(&MapKind::PROV, None, Some(root))));
+    sent(store.diff(None, Some(root), Depth::Full));
     sent((store.map_get(root, &MapKind::PROV, b"x"), store.map_scan(root, &MapKind::PROV, None)));
     sent((store.read(content, 0..1), store.read_all(content, 1), store.checkout(entry, Path::new("x"))));
     sent((
