@@ -63,9 +63,11 @@ impl<T> SmallContents<T> {
             });
         }
         let places = if contents.is_empty() { Vec::new() } else { self.session.append_shared(&contents).await? };
-        let placed = waiting.into_iter().map(|(what, id, bytes)| {
-            (what, ContentRef { id, size: bytes.len() as u64, at: Location::Pack(places[index_of[&id]]) })
-        });
-        Ok(placed.collect())
+        let content = |id: Hash, bytes: &Bytes| ContentRef {
+            id,
+            size: bytes.len() as u64,
+            at: Location::Pack(places[index_of[&id]]),
+        };
+        Ok(waiting.into_iter().map(|(what, id, bytes)| (what, content(id, &bytes))).collect())
     }
 }
