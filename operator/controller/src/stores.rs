@@ -327,9 +327,8 @@ pub fn reason(error: &varve_store::Error) -> Reason {
         | E::Erased { .. }
         | E::Outside { .. } => Reason::StoreCorrupt,
         E::Name(_) | E::PathTooLong { .. } | E::Edit { .. } => Reason::InvalidPath,
-        E::Map(_) | E::TooLarge { .. } => Reason::TooLarge,
+        E::Map(_) | E::TooLarge { .. } | E::ContentTooLarge { .. } => Reason::TooLarge,
         E::TreeRefused { .. } => Reason::TreeInvalid,
-        E::Import { .. } => Reason::ImportFailed,
         _ => Reason::InternalError,
     }
 }

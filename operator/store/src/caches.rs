@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use moka::future::Cache;
-use uuid::Uuid;
+use varve_format::PackLocation;
 
 use crate::content::index::BlobIndex;
 use crate::map::node::Node;
@@ -21,16 +21,16 @@ const BLOB_BYTES: u64 = 32 << 20;
 /// What nobody has asked for in this time goes, so that a quiet process is a small one.
 const IDLE: Duration = Duration::from_mins(10);
 
-/// Which opened store, which pack, at which offset.
-pub(crate) type Key = (u64, Uuid, u64);
+/// Which opened store, and the whole place: one that somebody made up shares nothing, not even a failure, with the true
+/// one of its offset.
+pub(crate) type Key = (u64, PackLocation);
 
 /// Caches that any number of stores share. Cheap to clone; clones are the same caches.
 #[derive(Debug, Clone)]
 pub struct Caches {
     pub(crate) nodes: Cache<Key, Arc<Node>>,
     pub(crate) indexes: Cache<Key, Arc<BlobIndex>>,
-    /// By stored length too: a place that a client made up must not stand in for another's.
-    pub(crate) frames: Cache<(Key, u64), Bytes>,
+    pub(crate) frames: Cache<Key, Bytes>,
     opened: Arc<AtomicU64>,
 }
 

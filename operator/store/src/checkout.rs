@@ -76,8 +76,8 @@ impl Store {
     async fn write_out(&self, content: &ContentRef, place: &Place, mode: u32, budget: Budget) -> Result<()> {
         let doing = || format!("write {}", place.path().display());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let made = place.make(move |folder, name| openat(folder, name, flags, Mode::from_raw_mode(mode | 0o200)));
-        let mut file = tokio::fs::File::from_std(File::from(made.await?));
+        let opening = place.make(move |folder, name| openat(folder, name, flags, Mode::from_raw_mode(mode | 0o200)));
+        let mut file = tokio::fs::File::from_std(File::from(opening.await?));
         let mut parts = self.read_within(content, 0..content.size, budget);
         while let Some(part) = parts.try_next().await? {
             file.write_all(&part).await.map_err(|error| Error::io(doing(), error))?;
@@ -99,7 +99,7 @@ impl Place {
         make: impl FnOnce(&OwnedFd, &str) -> rustix::io::Result<T> + Send + 'static,
     ) -> Result<T> {
         let place = self.clone();
-        let made = tokio::task::spawn_blocking(move || {
+        let outcome = tokio::task::spawn_blocking(move || {
             let mut names: Vec<&str> = place.below.names().collect();
             let Some(last) = names.pop() else { return Err(Errno::ISDIR) };
             let mut folder = place.root.clone();
@@ -108,8 +108,8 @@ impl Place {
             }
             make(&folder, last)
         });
-        let made = made.await.map_err(|_| Error::SessionEnded)?;
-        made.map_err(|error| match error {
+        let outcome = outcome.await.map_err(|_| Error::SessionEnded)?;
+        outcome.map_err(|error| match error {
             Errno::EXIST | Errno::NOTDIR | Errno::LOOP if self.below.names().count() > 1 => self.taken(),
             error => Error::io(format!("make {}", self.path().display()), error.into()),
         })

@@ -97,7 +97,12 @@ impl Session {
         };
         let record = CommitRecord::new(identity.encode_to_vec(), placement);
         let seal = record.seal();
-        let at = self.append_meta(record.encode_to_vec().into()).await?;
+        let record = record.encode_to_vec();
+        if record.len() as u64 > MAX_RECORD_BYTES {
+            let (what, size) = (format!("the record of commit {uid}"), record.len() as u64);
+            return Err(Error::TooLarge { what, size, max: MAX_RECORD_BYTES });
+        }
+        let at = self.append_meta(record.into()).await?;
         Ok(CommitRef { uid, seal, record: RecordAt { pack: at.pack, offset: at.offset, length: at.stored } })
     }
 
@@ -208,7 +213,7 @@ impl Store {
             let Some((from, to)) = range.filter(|(_, to)| *to <= before.len()) else { continue };
             let plain = frames::decompress(pack, at.offset, &before.slice(from..to), at.frames, MAX_NODE_BYTES);
             if let Some(node) = plain.ok().and_then(|plain| Node::decode(&plain).ok()) {
-                self.caches().nodes.insert(self.cache_key(at.pack, at.offset), Arc::new(node)).await;
+                self.caches().nodes.insert(self.cache_key(&at), Arc::new(node)).await;
             }
         }
     }

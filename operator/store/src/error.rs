@@ -108,6 +108,16 @@ pub enum Error {
         /// The limit.
         max: usize,
     },
+    /// A content with more bytes than an index can describe.
+    #[error(
+        "a file may have at most about 390 GiB, and this one has more: its index passes {max} bytes at {size} bytes"
+    )]
+    ContentTooLarge {
+        /// Bytes of the content up to where it was noticed.
+        size: u64,
+        /// Most bytes of an index.
+        max: u64,
+    },
     /// An edit that makes no sense: a file as the root.
     #[error("`{path}`: {why}")]
     Edit {
@@ -123,14 +133,6 @@ pub enum Error {
         path: String,
         /// What is wrong.
         fault: TreeFault,
-    },
-    /// A file in a folder that is being imported cannot be in a tree.
-    #[error("import `{path}`: {why}")]
-    Import {
-        /// The file.
-        path: String,
-        /// Why not.
-        why: String,
     },
     /// The local disk failed.
     #[error("{doing}: {source}")]
@@ -258,12 +260,11 @@ impl Error {
             Self::Map(error) => error.reason(),
             Self::Edit { .. } => "InvalidEdit",
             Self::TreeRefused { .. } => "TreeInvalid",
-            Self::Import { .. } => "ImportFailed",
             Self::Io { .. } => "LocalDisk",
             Self::OwnedElsewhere { .. } => "StoreOwnedElsewhere",
             Self::FeatureUnknown { .. } => "StoreFeatureUnknown",
             Self::Conflict { .. } => "ObjectConflict",
-            Self::TooLarge { .. } => "TooLarge",
+            Self::TooLarge { .. } | Self::ContentTooLarge { .. } => "TooLarge",
             Self::SessionEnded => "SessionEnded",
         }
     }

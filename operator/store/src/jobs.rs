@@ -34,7 +34,8 @@ impl Store {
     /// Writes a plan and returns its hash. Plans are never overwritten: equal bytes are the same plan.
     pub async fn put_plan(&self, job: Uuid, bytes: Bytes) -> Result<Hash> {
         let id = plan::id(&bytes);
-        self.objects().put_large(&keys::plan(job, &id), bytes).await?;
+        let key = keys::plan(job, &id);
+        futures::try_join!(self.objects().put_large(&key, bytes), self.check_features(true))?;
         Ok(id)
     }
 
@@ -70,7 +71,7 @@ impl Store {
         plan::decode_shard(&header, shard, &bytes).map_err(Error::decode(key))
     }
 
-    /// Records results. The same again is fine; other results under the same key are a conflict.
+    /// Records results, whose outputs a flush has made durable: it has read the features too. The same again is fine; other results under the same key are a conflict.
     pub async fn put_results(&self, job: Uuid, key: ResultKey, results: &ShardResults) -> Result<()> {
         let results = ShardResults { format: 1, ..results.clone() };
         self.put_once(&keys::results(job, key.shard, key.pod, key.n), encode_checked(&results).into()).await

@@ -165,9 +165,8 @@ impl Objects {
         let mut waits = CREATE_RETRIES.iter();
         loop {
             let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-            let refused = match self.store.put_opts(&path, bytes.clone().into(), options).await {
-                Ok(_) => return Ok(Created::Ours),
-                Err(error) => error,
+            let Err(refused) = self.store.put_opts(&path, bytes.clone().into(), options).await else {
+                return Ok(Created::Ours);
             };
             let is_taken =
                 matches!(refused, object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. });

@@ -47,6 +47,7 @@ impl Store {
 
     /// The live repo of this name, made if there is none.
     pub async fn create_repo(&self, name: &RepoName) -> Result<RepoRecord> {
+        self.check_features(true).await?;
         loop {
             let (count, last) = self.repo_series(name).await?;
             if let Some(live) = last.filter(|repo| repo.live) {
@@ -85,7 +86,7 @@ impl Store {
         found.map(|bytes| from_json(&bytes, &format!("the record of commit name {name}"))).transpose()
     }
 
-    /// Makes a name stand for a commit, unless it stands for one already. Returns what stands there afterwards.
+    /// Makes a name stand for a commit, whose session was flushed, unless it stands for one already. Returns what stands there afterwards.
     pub async fn claim_name(
         &self,
         repo: Uuid,

@@ -27,7 +27,13 @@ const COMPRESS_IN_PLACE: usize = 64 << 10;
 /// A chunk ready to be appended.
 pub(crate) struct Prepared {
     hash: Hash,
-    payloads: Vec<Payload>,
+    content: Packed,
+}
+
+enum Packed {
+    /// This session wrote it already, here.
+    Known(PackLocation),
+    New(Vec<Payload>),
 }
 
 impl Prepared {
@@ -86,21 +92,31 @@ impl Session {
 
     /// Writes a chunk of content, unless this session did already.
     pub(crate) async fn append_chunk(&self, hash: Hash, plain: Bytes) -> Result<PackLocation> {
-        self.append_prepared(Prepared { hash, payloads: compress_off_thread(plain).await }).await
+        let chunk = self.prepare(hash, plain).await;
+        self.append_prepared(chunk).await
     }
 
     /// Does the work that a chunk needs before it gets its place; several at once, while they are appended in order.
     pub(crate) async fn prepare_chunk(&self, plain: Bytes) -> Prepared {
-        let hash = Hash::of_content(&plain);
-        Prepared { hash, payloads: compress_off_thread(plain).await }
+        self.prepare(Hash::of_content(&plain), plain).await
+    }
+
+    async fn prepare(&self, hash: Hash, plain: Bytes) -> Prepared {
+        let content = match self.known_chunk(&hash) {
+            Some(known) => Packed::Known(known),
+            None => Packed::New(compress_off_thread(plain).await),
+        };
+        Prepared { hash, content }
     }
 
     /// Gives a chunk its place: that of the same chunk, if this session wrote it already.
     pub(crate) async fn append_prepared(&self, chunk: Prepared) -> Result<PackLocation> {
-        let Prepared { hash, payloads } = chunk;
-        if let Some(known) = self.known_chunk(&hash) {
-            return Ok(known);
-        }
+        let Prepared { hash, content } = chunk;
+        let payloads = match (content, self.known_chunk(&hash)) {
+            // One of those prepared beside it may have been the same.
+            (Packed::Known(known), _) | (Packed::New(_), Some(known)) => return Ok(known),
+            (Packed::New(payloads), None) => payloads,
+        };
         let at = self.append_to(Area::Data, Chunk { payloads, hashes: vec![hash], pending: None }).await?;
         remember(&self.inner.chunks, hash, at, REMEMBERED_CHUNKS);
         Ok(at)
@@ -134,7 +150,11 @@ impl Session {
         let payloads = compress_off_thread(plain.into()).await;
         let hashes = contents.iter().map(|(hash, _)| *hash).collect();
         let at = self.append_to(Area::Data, Chunk { payloads, hashes, pending: None }).await?;
-        Ok(skips.into_iter().map(|skip| PackLocation { skip, ..at }).collect())
+        let places: Vec<PackLocation> = skips.into_iter().map(|skip| PackLocation { skip, ..at }).collect();
+        for ((hash, _), at) in contents.iter().zip(&places) {
+            remember(&self.inner.chunks, *hash, *at, REMEMBERED_CHUNKS);
+        }
+        Ok(places)
     }
 
     /// Writes the index of a content of several chunks, beside them.

@@ -8,14 +8,13 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-use varve_format::{MapKind, keys};
+use varve_format::{PackLocation, keys};
 
 use crate::caches::{self, Caches};
 use crate::environment::{Environment, SystemEnvironment};
 use crate::error::{Error, Result};
 use crate::objects::{Created, Objects};
 use crate::pack::pending::Pending;
-use crate::types::NodeRef;
 
 /// The format that this crate reads and writes.
 const FORMAT: u32 = 1;
@@ -103,11 +102,6 @@ impl Store {
         &self.inner.environment
     }
 
-    /// The empty map of a kind.
-    pub fn empty(&self, kind: &MapKind) -> NodeRef {
-        NodeRef::empty(kind)
-    }
-
     /// Reads the features again; a writer must understand more than a reader.
     pub(crate) async fn check_features(&self, for_writing: bool) -> Result<()> {
         for bytes in self.objects().series(keys::features).await? {
@@ -135,8 +129,8 @@ impl Store {
     }
 
     /// What the caches know the bytes at this place by.
-    pub(crate) fn cache_key(&self, pack: Uuid, offset: u64) -> caches::Key {
-        (self.inner.number, pack, offset)
+    pub(crate) fn cache_key(&self, at: &PackLocation) -> caches::Key {
+        (self.inner.number, *at)
     }
 }
 

@@ -190,17 +190,6 @@ pub struct Change {
     pub after: Option<Entry>,
 }
 
-/// One difference between two maps other than trees.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MapChange {
-    /// The key.
-    pub key: Bytes,
-    /// Its value before.
-    pub before: Option<Value>,
-    /// Its value now.
-    pub after: Option<Value>,
-}
-
 /// How far down a diff or a walk goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {

@@ -100,29 +100,6 @@ proptest! {
     }
 
     #[test]
-    fn a_diff_of_maps_applied_gives_the_other_side(
-        before in prop::collection::btree_map(0..500_u32, 0..3_u32, 0..300),
-        after in prop::collection::btree_map(0..500_u32, 0..3_u32, 0..300),
-    ) {
-        block_on(async {
-            let mut twin = Twin::new().await;
-            twin.edit(before.into_iter().map(|(n, v)| (key(n), Some(value(v)))).collect()).await;
-            let mut other = Twin::new().await;
-            other.session = twin.session.clone();
-            other.edit(after.into_iter().map(|(n, v)| (key(n), Some(value(v)))).collect()).await;
-            let store = twin.session.store().clone();
-            let changes: Vec<_> = store.map_diff(&KIND, Some(&twin.map), Some(&other.map)).try_collect().await.expect("a diff");
-            assert!(changes.is_sorted_by(|a, b| a.key < b.key));
-            for change in &changes {
-                assert_eq!(change.before.as_ref(), twin.model.get(&change.key));
-                assert_ne!(change.before, change.after);
-            }
-            twin.edit(changes.into_iter().map(|change| (change.key, change.after)).collect()).await;
-            assert_eq!(twin.map.id, other.map.id);
-        });
-    }
-
-    #[test]
     fn a_batch_of_tree_edits_means_what_its_edits_mean_in_turn(edits in prop::collection::vec(tree_edit(), 1..40), cut in 0..40_usize) {
         block_on(tree_law(edits, cut));
     }

@@ -78,3 +78,27 @@ async fn a_small_commit_on_a_large_tree_costs_a_few_reads_and_two_packs() {
         assert!(diffing.gets <= 8 && diffing.lists == 0, "{diffing:?}");
     }
 }
+
+#[tokio::test]
+async fn small_files_of_a_folder_are_read_by_the_frame_that_they_share() {
+    let place = Place::memory();
+    let session = place.open().await.session();
+    let mut small = session.small_contents();
+    let mut contents = Vec::new();
+    for n in 0..200_u64 {
+        // Every tenth again, as if it were a copy: it is stored once.
+        contents.extend(small.add(n, support::noise(n - u64::from(n % 10 == 9), 1_000)).await.expect("a content"));
+    }
+    contents.extend(small.finish().await.expect("the last"));
+    session.flush().await.expect("a flush");
+    assert_eq!(contents.len(), 200);
+    let counting = Counting::new(place.backend.clone());
+    let counts = counting.counts.clone();
+    let reader = Place { backend: std::sync::Arc::new(counting), ..place }.open().await;
+    counts.take();
+    for (n, content) in contents {
+        let bytes = reader.read_all(&content, 1_000).await.expect("a small file");
+        assert_eq!(bytes, support::noise(n - u64::from(n % 10 == 9), 1_000));
+    }
+    assert_eq!(counts.take().gets, 2);
+}

@@ -26,7 +26,7 @@ fn what_a_store_does(
     sent((store.repo(&repo), store.create_repo(&repo), store.delete_repo(&repo)));
     sent((store.name_of(uid, &name), store.claim_name(uid, &name, None, uid)));
     sent((store.find(root, &RepoPath::ROOT), store.list(root), store.walk(root), store.walk_to(root, Depth::Full)));
-    sent((store.diff(None, Some(root), Depth::Full), store.map_diff(&MapKind::PROV, None, Some(root))));
+    sent(store.diff(None, Some(root), Depth::Full));
     sent((store.map_get(root, &MapKind::PROV, b"x"), store.map_scan(root, &MapKind::PROV, None)));
     sent((store.read(content, 0..1), store.read_all(content, 1), store.checkout(entry, Path::new("x"))));
     sent((
@@ -46,7 +46,7 @@ fn what_a_store_does(
 
 fn what_a_session_does(session: &Session, root: &NodeRef, entries: Vec<varve_format::records::MemoEntry>) {
     sent((session.flush(), session.write_bytes(Bytes::new()), session.write_content(&b""[..])));
-    sent((session.write_file(Path::new("x")), session.import_dir(Path::new("x")), session.place_root(root)));
+    sent((session.place_root(root), session.small_contents().add((), Bytes::new())));
     sent((session.edit_tree(root, Vec::new()), session.edit_map(&MapKind::PROV, root, Vec::new())));
     sent((session.write_record(Bytes::new()), session.write_commit(CommitIdentity::default(), Vec::new(), None)));
     sent(session.write_memo(root, Uuid::nil(), entries));

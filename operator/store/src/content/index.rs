@@ -13,8 +13,20 @@ use crate::error::{Error, Result};
 const VERSION: u8 = 1;
 /// Least bytes that a chunk takes here.
 const LEAST_ENTRY: usize = 37;
-/// The largest index: that of a content of 200 GiB at 256 KiB, or of some TiB at the larger averages that hold there.
+/// The largest index, which bounds a content: of some 390 GiB its outboard has 97 MiB, and its chunks have the rest.
 pub(crate) const MAX_INDEX_BYTES: u64 = 128 << 20;
+
+/// Bytes of a chunk here: length, hash, and a place in a pack.
+const ENTRY_BYTES: u64 = 4 + 32 + 44;
+
+/// Refuses a content as soon as its index could not be written: not at the end of days of uploading.
+pub(crate) fn check_size(size: u64, chunks: usize) -> Result<()> {
+    let bytes = (size / outboard::GROUP_BYTES * 64).saturating_add((chunks as u64).saturating_mul(ENTRY_BYTES));
+    if bytes > MAX_INDEX_BYTES - 64 {
+        return Err(Error::ContentTooLarge { size, max: MAX_INDEX_BYTES });
+    }
+    Ok(())
+}
 
 /// A chunk of a content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,5 +143,37 @@ impl<'a> Fields<'a> {
 
     fn u64(&mut self) -> Option<u64> {
         self.take(8)?.try_into().ok().map(u64::from_le_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+    use varve_format::{Area, Form};
+
+    use super::*;
+
+    #[test]
+    fn a_content_is_refused_before_its_index_cannot_be_written() {
+        // Chunks of 256 KiB up to 4 GiB, of 1 MiB up to 256 GiB, of 4 MiB beyond.
+        let chunks = |gib: usize| 16_384 + (gib.min(256) - 4) * 1_024 + gib.saturating_sub(256) * 256;
+        check_size(390 << 30, chunks(390)).expect("so much is promised");
+        assert!(matches!(check_size(512 << 30, chunks(512)), Err(Error::ContentTooLarge { .. })));
+    }
+
+    #[test]
+    fn a_chunk_takes_no_more_of_an_index_than_is_reckoned_with() {
+        let at = PackLocation {
+            area: Area::Data,
+            pack: Uuid::nil(),
+            offset: u64::MAX,
+            frames: 1,
+            stored: u64::MAX,
+            skip: 0,
+            form: Form::Plain,
+        };
+        let chunk = IndexChunk { start: 0, plain: 1, hash: Hash::ZERO, at };
+        let length = |count: usize| encode(count as u64, &vec![chunk; count], &[]).expect("a small index").len() as u64;
+        assert!(length(9) - length(8) <= ENTRY_BYTES);
     }
 }

@@ -5,4 +5,5 @@ pub(crate) mod chunker;
 pub(crate) mod index;
 pub(crate) mod outboard;
 pub(crate) mod read;
+pub(crate) mod small;
 pub(crate) mod write;

@@ -108,7 +108,8 @@ impl Store {
         if at.stored > CACHED_FRAME_BYTES {
             return self.read_frames(at, MAX_WHOLE_BYTES).await;
         }
-        let key = (self.cache_key(at.pack, at.offset), at.stored);
+        // The frames are the same wherever in them a content begins.
+        let key = self.cache_key(&PackLocation { skip: 0, ..*at });
         let fetch = self.read_frames(at, MAX_WHOLE_BYTES);
         self.caches().frames.try_get_with(key, fetch).await.map_err(|error: Arc<Error>| error.as_ref().clone())
     }
@@ -118,7 +119,7 @@ impl Store {
             let bytes = self.read_frames(at, MAX_INDEX_BYTES).await?;
             BlobIndex::decode(&bytes, &content.id, content.size).map(Arc::new)
         };
-        let index = self.caches().indexes.try_get_with(self.cache_key(at.pack, at.offset), fetch).await;
+        let index = self.caches().indexes.try_get_with(self.cache_key(at), fetch).await;
         let index = index.map_err(|error: Arc<Error>| error.as_ref().clone())?;
         // Decoding checked it against the content that asked first.
         if (index.id, index.size) != (content.id, content.size) {

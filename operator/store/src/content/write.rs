@@ -1,8 +1,6 @@
 //! Writing contents: small ones inline, whole ones as a frame of their own, large ones in chunks with an index. One
 //! pass, and memory for a few chunks, whatever the size.
 
-use std::path::Path;
-
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
@@ -34,13 +32,6 @@ impl Session {
         } else {
             self.write_content(bytes.as_ref()).await
         }
-    }
-
-    /// Writes a file of the local disk as one content.
-    pub async fn write_file(&self, path: &Path) -> Result<ContentRef> {
-        let doing = || format!("read {}", path.display());
-        let file = tokio::fs::File::open(path).await.map_err(|error| Error::io(doing(), error))?;
-        self.write_content(file).await
     }
 
     /// Writes everything that a reader gives as one content. It can be read back after the next flush.
@@ -88,6 +79,7 @@ impl Session {
             let (hash, at) = (prepared.hash(), self.append_prepared(prepared).await?);
             chunks.push(IndexChunk { start, plain: u32::try_from(length).unwrap_or(u32::MAX), hash, at });
             start += length as u64;
+            index::check_size(start, chunks.len())?;
         }
         let hashed = hashing.finish();
         if let Some(known) = self.known_content(&hashed.id) {

@@ -1,4 +1,4 @@
-//! What differs between two maps, in key order, reading only nodes whose ids differ.
+//! What differs between two trees, in key order, reading only nodes whose ids differ.
 //!
 //! Both sides are lists of things still to look at: nodes not yet opened, and entries. Where both fronts are the same
 //! node, both are dropped unread: everything before them is already compared, so they cover the same keys. A node is
@@ -20,7 +20,7 @@ use crate::map::load::LOADS_IN_FLIGHT;
 use crate::map::node::{Node, Slot};
 use crate::map::read::name_of;
 use crate::store::Store;
-use crate::types::{Change, Depth, Entry, MapChange, NodeRef};
+use crate::types::{Change, Depth, Entry, NodeRef};
 
 /// Nodes of each side looked ahead at, of which those that differ are fetched at once.
 const WINDOW: usize = 32;
@@ -60,15 +60,10 @@ struct Side {
 }
 
 impl Side {
-    async fn open(
-        store: &Store,
-        kind: &MapKind,
-        root: Option<&NodeRef>,
-        inspect: Option<Arc<dyn Inspect>>,
-    ) -> Result<Self> {
+    async fn open(store: &Store, root: Option<&NodeRef>, inspect: Option<Arc<dyn Inspect>>) -> Result<Self> {
         let mut side = Self { store: store.clone(), items: VecDeque::new(), inspect };
         if let Some(root) = root {
-            let node = store.load_root(kind, root).await?;
+            let node = store.load_root(&MapKind::TREE, root).await?;
             side.spread(&node, true, true, None)?;
         }
         Ok(side)
@@ -194,10 +189,9 @@ fn take_slot(side: &mut Side) -> Option<Slot> {
 }
 
 impl Store {
-    /// The entries that differ between two maps of a kind.
-    pub(crate) fn diff_slots(
+    /// The entries that differ between two directories.
+    fn diff_slots(
         &self,
-        kind: MapKind,
         before: Option<NodeRef>,
         after: Option<NodeRef>,
         inspect: Option<Arc<dyn Inspect>>,
@@ -208,8 +202,8 @@ impl Store {
                 return;
             }
             let (left, right) = futures::try_join!(
-                Side::open(&store, &kind, before.as_ref(), None),
-                Side::open(&store, &kind, after.as_ref(), inspect),
+                Side::open(&store, before.as_ref(), None),
+                Side::open(&store, after.as_ref(), inspect),
             )?;
             let (mut left, mut right) = (left, right);
             loop {
@@ -300,7 +294,7 @@ impl Store {
         inspect: Option<Arc<dyn Inspect>>,
     ) -> BoxStream<'static, Result<SlotChange>> {
         let store = self.clone();
-        self.diff_slots(MapKind::TREE, before, after, inspect)
+        self.diff_slots(before, after, inspect)
             .map(move |change| {
                 let store = store.clone();
                 async move {
@@ -312,33 +306,6 @@ impl Store {
                 }
             })
             .buffered(LOADS_IN_FLIGHT)
-            .boxed()
-    }
-
-    /// What differs between two maps other than trees, in key order. A map that is not given is empty.
-    pub fn map_diff(
-        &self,
-        kind: &MapKind,
-        before: Option<&NodeRef>,
-        after: Option<&NodeRef>,
-    ) -> BoxStream<'static, Result<MapChange>> {
-        let store = self.clone();
-        self.diff_slots(kind.clone(), before.cloned(), after.cloned(), None)
-            .and_then(move |change| {
-                let store = store.clone();
-                async move {
-                    let key = change.key().clone();
-                    let before = match &change.before {
-                        Some(slot) => Some(store.value_of(slot).await?),
-                        None => None,
-                    };
-                    let after = match &change.after {
-                        Some(slot) => Some(store.value_of(slot).await?),
-                        None => None,
-                    };
-                    Ok(MapChange { key, before, after })
-                }
-            })
             .boxed()
     }
 }

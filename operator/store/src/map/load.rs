@@ -54,7 +54,7 @@ impl Store {
     pub(crate) async fn load(&self, kind: &MapKind, id: &Hash, at: &Location) -> Result<Arc<Node>> {
         let node = match at {
             Location::Pack(range) => {
-                let key = self.cache_key(range.pack, range.offset);
+                let key = self.cache_key(range);
                 let fetch = async {
                     let bytes = self.read_frames(range, MAX_NODE_BYTES).await?;
                     Node::decode(&bytes).map(Arc::new).map_err(|fault| refuse(id, fault))

@@ -151,7 +151,9 @@ impl Node {
         // Rows share their keys' buffers: cloning one copies no key.
         let rows: Vec<Row> = slots.iter().map(|slot| slot.row.clone()).collect();
         let (id, totals) = node_id(&kind, level, &rows)?;
-        let weight = slots.iter().map(|slot| ROW_WEIGHT + slot.row.key.len() + in_place_bytes(&slot.at)).sum();
+        let refs = |slot: &Slot| slot.refs.iter().map(|at| size_of::<Location>() + in_place_bytes(at)).sum::<usize>();
+        let own = |slot: &Slot| ROW_WEIGHT + slot.row.key.len() + in_place_bytes(&slot.at);
+        let weight = slots.iter().map(|slot| own(slot) + refs(slot)).sum();
         Ok(Self { kind, level, id, totals, slots, weight })
     }
 

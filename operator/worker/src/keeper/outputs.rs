@@ -9,11 +9,12 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use futures::TryStreamExt;
 use futures::stream::FuturesUnordered;
 use rustix::fs::FileType;
 use varve_format::{MapKind, RepoPath};
-use varve_store::{Entry, Error as StoreError, NodeRef, Session, TreeEdit};
+use varve_store::{ContentRef, Entry, Error as StoreError, NodeRef, SHARED_CONTENT_BYTES, Session, TreeEdit};
 
 use super::beneath::{Beneath, Found, kind_name, shown};
 use super::links::{LinkError, Lookup, Resolved};
@@ -62,6 +63,14 @@ struct Open {
 enum Item {
     Folder(RepoPath),
     Entry(RepoPath, Entry),
+    /// A file that shares a frame with its neighbours.
+    Small(Small, Bytes),
+}
+
+/// A small file that waits for its place.
+struct Small {
+    name: RepoPath,
+    executable: bool,
 }
 
 /// Imports a folder whole; the result may be the empty tree.
@@ -105,6 +114,7 @@ impl Importer<'_> {
             edits: Vec::new(),
             subfolders: Vec::new(),
         };
+        let mut small = self.session.small_contents();
         let mut looking = FuturesUnordered::new();
         loop {
             while looking.len() < FILES_AT_ONCE
@@ -115,6 +125,9 @@ impl Importer<'_> {
             match looking.try_next().await? {
                 Some(Item::Folder(below)) => folder.subfolders.push(below),
                 Some(Item::Entry(name, entry)) => folder.edits.push((name, TreeEdit::Put(entry))),
+                Some(Item::Small(file, bytes)) => {
+                    folder.edits.extend(small.add(file, bytes).await?.into_iter().map(placed));
+                }
                 None => break,
             }
             if folder.edits.len() >= BATCH {
@@ -122,6 +135,7 @@ impl Importer<'_> {
             }
         }
         drop(looking);
+        folder.edits.extend(small.finish().await?.into_iter().map(placed));
         Ok(folder)
     }
 
@@ -148,7 +162,7 @@ impl Importer<'_> {
                 path.check_directory().map_err(|error| self.unusable(&shown(at.as_os_str()), &error.to_string()))?;
                 return Ok(Item::Folder(path));
             }
-            FileType::RegularFile => self.file(&path, &at, found).await?,
+            FileType::RegularFile => return self.file(&path, own_name(text)?, found).await,
             FileType::Symlink => self.link(&path, &at).await?,
             kind => {
                 let why = format!("it is {}, and a repo holds only files, directories and symlinks", kind_name(kind));
@@ -158,7 +172,8 @@ impl Importer<'_> {
         Ok(Item::Entry(own_name(text)?, entry))
     }
 
-    async fn file(&self, path: &RepoPath, at: &Path, found: Found) -> Result<Entry, OutputError> {
+    async fn file(&self, path: &RepoPath, name: RepoPath, found: Found) -> Result<Item, OutputError> {
+        let (at, executable) = (Path::new(path.as_str()), found.executable);
         let file = self.lookup.out.file(at).map_err(|error| match error.kind() {
             io::ErrorKind::PermissionDenied => {
                 self.unusable(&shown(at.as_os_str()), "it can't be read: permission denied")
@@ -168,11 +183,14 @@ impl Importer<'_> {
         let content = if found.size <= WHOLE_BYTES {
             let mut whole = Vec::new();
             (&file).take(WHOLE_BYTES + 1).read_to_end(&mut whole).map_err(|error| self.disk(path, error))?;
+            if whole.len() as u64 <= SHARED_CONTENT_BYTES {
+                return Ok(Item::Small(Small { name, executable }, whole.into()));
+            }
             self.session.write_content(whole.as_slice()).await?
         } else {
             self.session.write_content(tokio::fs::File::from_std(file)).await?
         };
-        Ok(Entry::File { executable: found.executable, content })
+        Ok(Item::Entry(name, Entry::File { executable, content }))
     }
 
     async fn link(&self, path: &RepoPath, at: &Path) -> Result<Entry, OutputError> {
@@ -203,6 +221,10 @@ impl Importer<'_> {
         }
         OutputError::Disk { path: format!("{}/out{path}", self.lookup.pfs), source }
     }
+}
+
+fn placed((file, content): (Small, ContentRef)) -> (RepoPath, TreeEdit) {
+    (file.name, TreeEdit::Put(Entry::File { executable: file.executable, content }))
 }
 
 fn own_name(name: &str) -> Result<RepoPath, OutputError> {

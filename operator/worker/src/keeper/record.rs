@@ -314,8 +314,8 @@ fn is_the_users_doing(error: &StoreError) -> bool {
         StoreError::Name(_)
             | StoreError::Map(_)
             | StoreError::PathTooLong { .. }
+            | StoreError::ContentTooLarge { .. }
             | StoreError::Edit { .. }
-            | StoreError::Import { .. }
     )
 }
 
