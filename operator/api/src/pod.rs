@@ -61,6 +61,13 @@ pub const ENV_INDEX: &str = "JOB_COMPLETION_INDEX";
 /// The variable that holds, as JSON, what an import pod fetches.
 pub const ENV_IMPORT: &str = "VARVE_IMPORT";
 
+/// The variable by which whoever installs the operator allows stores on the machine's disk; the operator hands it on to
+/// its pods. `true` or absent.
+pub const ENV_ALLOW_LOCAL_STORES: &str = "VARVE_ALLOW_LOCAL_STORES";
+/// The variable by which whoever installs the operator lends the machine's credentials to stores whose Secret holds
+/// none; the operator hands it on to its pods. `true` or absent.
+pub const ENV_ALLOW_MACHINE_CREDENTIALS: &str = "VARVE_ALLOW_MACHINE_CREDENTIALS";
+
 /// The user and group that Varve's own containers, and by default the user's, run as.
 pub const RUN_AS: i64 = 65_532;
 /// On a namespace: OpenShift gives its pods users of a range of its own, so none is set.

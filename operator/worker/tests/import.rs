@@ -54,7 +54,7 @@ async fn import(world: &World, wanted: serde_json::Value) -> Imported {
         .env("VARVE_POD_UID", Uuid::now_v7().to_string())
         .env("VARVE_STORE", world.path("secret"))
         .env("VARVE_IMPORT_SECRETS", world.path("import-secrets"))
-        .env("VARVE_LOCAL_STORES", "true")
+        .env("VARVE_ALLOW_LOCAL_STORES", "true")
         .env("VARVE_TERMINATION_LOG", &log)
         .output()
         .unwrap();

@@ -117,6 +117,8 @@ async fn start(cx: &Cx, commit: &Arc<Commit>, repo: &Repo) -> Result<()> {
         run_as: space.as_ref().map_or(Some(RUN_AS), |space| Surroundings::run_as(space.annotations())),
         own_image: cx.settings.image.clone(),
         store_secret: repo.spec.store_ref.name.clone(),
+        allows_local_stores: cx.settings.allowed.local_stores,
+        allows_machine_credentials: cx.settings.allowed.machine_credentials,
         namespace,
     };
     let job = ImportJob {

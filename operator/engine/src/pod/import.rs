@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use varve_api::commit::Put;
 use varve_api::{labels, names, pod};
 
-use super::containers::{field, literal, mount, own, read_only};
+use super::containers::{literal, mount, own, own_env, read_only};
 use super::{GRACE_SECONDS, Owner, SECONDS_AFTER_END, Surroundings, empty_dir, failure_policy, managed, owned_by};
 
 /// How often a failed fetch is made again, 10 s · 2ⁿ apart: a server that is down for a minute is a normal day.
@@ -82,13 +82,7 @@ fn import_container(job: &ImportJob<'_>, secrets: &BTreeSet<&str>, around: &Surr
         [read_only(mount(pod::STORE_VOLUME, pod::STORE_PATH)), mount(pod::TMP_VOLUME, "/tmp")];
     Container {
         args: Some(vec!["import".to_owned()]),
-        env: Some(vec![
-            literal(pod::ENV_IMPORT, what),
-            literal(pod::ENV_JOB_UID, job.commit_uid.clone()),
-            field(pod::ENV_NAMESPACE, "metadata.namespace"),
-            field(pod::ENV_POD_UID, "metadata.uid"),
-            field(pod::ENV_NODE, "spec.nodeName"),
-        ]),
+        env: Some(own_env([literal(pod::ENV_IMPORT, what)], &job.commit_uid, around)),
         volume_mounts: Some(own_mounts.into_iter().chain(imported).collect()),
         ..own(pod::IMPORT, around)
     }

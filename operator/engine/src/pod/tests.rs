@@ -16,6 +16,8 @@ fn around() -> Surroundings {
         own_image: "registry.example/varve:1".into(),
         store_secret: "varve-store".into(),
         run_as: Some(65_532),
+        allows_local_stores: false,
+        allows_machine_credentials: false,
     }
 }
 
@@ -194,6 +196,20 @@ fn devices_and_settings_reach_the_users_container_and_pod() {
         assert!(!format!("{:?}", container.resources).contains("nvidia"), "{ours} holds no device");
         assert_eq!(container.security_context.unwrap().run_as_user, Some(65_532));
     }
+}
+
+#[test]
+fn what_the_installer_allows_is_handed_on_to_our_containers_alone() {
+    let around = Surroundings { allows_machine_credentials: true, ..around() };
+    let snapshot = snapshot();
+    let names = |container: &KubeContainer| -> Vec<String> {
+        let env = container.env.iter().flatten().filter(|env| env.name.starts_with("VARVE_ALLOW"));
+        env.map(|env| format!("{}={}", env.name, env.value.clone().unwrap_or_default())).collect()
+    };
+    let user = containers::user(&snapshot, &around);
+    assert_eq!(names(&user), [""; 0]);
+    let keeper = KubeContainer { env: Some(containers::own_env([], "uid", &around)), ..user };
+    assert_eq!(names(&keeper), ["VARVE_ALLOW_MACHINE_CREDENTIALS=true"]);
 }
 
 #[test]

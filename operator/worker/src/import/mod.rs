@@ -21,7 +21,7 @@ use varve_format::records::{ContentRef, ImportEdit, ImportResults};
 use varve_format::{Kind, RepoPath};
 use varve_store::{Error as StoreError, Session, Store, backend};
 
-use crate::keeper::config::{ConfigError, parsed, path, read_secret, schemes};
+use crate::keeper::config::{ConfigError, allowed, parsed, path, read_secret};
 use crate::termination::Termination;
 
 /// Files fetched at once: hides the latency of many small ones.
@@ -126,7 +126,7 @@ async fn run() -> Result<usize, ImportError> {
 
     let to_store = |error: StoreError| ImportError::store("write to the store", &error);
     let (backend, prefix) =
-        backend::connect(&read_secret(&path("VARVE_STORE", pod::STORE_PATH))?, schemes()).map_err(to_store)?;
+        backend::connect(&read_secret(&path("VARVE_STORE", pod::STORE_PATH))?, allowed()).map_err(to_store)?;
     let store = Store::open(backend, prefix).await.map_err(to_store)?;
     let session = store.session();
     let client = fetch::client()?;

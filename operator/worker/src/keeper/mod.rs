@@ -148,7 +148,7 @@ async fn open(config: &Config) -> Result<(Store, plan::Work), Failure> {
             Failure::JobCannotProceed(format!("open the store: {source}"))
         }
     };
-    let (objects, prefix) = backend::connect(&config.store, config.schemes).map_err(failed)?;
+    let (objects, prefix) = backend::connect(&config.store, config.allowed).map_err(failed)?;
     let store = Store::open(objects, prefix).await.map_err(failed)?;
     let work = plan::read(&store, config).await?;
     Ok((store, work))

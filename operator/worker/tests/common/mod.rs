@@ -204,7 +204,7 @@ impl Pod {
             .env("VARVE_VOLUME", &volume)
             .env("VARVE_PFS", volume.join("pfs"))
             .env("VARVE_STORE", world.path("secret"))
-            .env("VARVE_LOCAL_STORES", "true")
+            .env("VARVE_ALLOW_LOCAL_STORES", "true")
             .env("VARVE_TERMINATION_LOG", &termination_log)
             .env("VARVE_PLAN", world.plan.map(|plan| plan.to_string()).unwrap_or_default())
             .env("VARVE_JOB_UID", world.job_uid.to_string())
