@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec, SecretVolu
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use varve_api::commit::Put;
 use varve_api::{labels, names, pod};
+use varve_format::Hash;
 
 use super::containers::{literal, mount, own, own_env, read_only};
 use super::{GRACE_SECONDS, Owner, SECONDS_AFTER_END, Surroundings, empty_dir, failure_policy, managed, owned_by};
@@ -25,6 +26,13 @@ pub struct ImportJob<'a> {
     pub repo: String,
     /// The puts that name something outside, in order; see [`crate::commit::fetches`].
     pub puts: Vec<&'a Put>,
+    /// The hash of [`fetch_list`] of these, which lies in the store.
+    pub list: Hash,
+}
+
+/// The puts as the import pod reads them: JSON, each a [`Put`].
+pub fn fetch_list(puts: &[&Put]) -> Vec<u8> {
+    serde_json::to_vec(puts).expect("a put has strings for keys")
 }
 
 /// The batch Job that fetches it.
@@ -73,7 +81,6 @@ fn import_pod(job: &ImportJob<'_>, secrets: &BTreeSet<&str>, around: &Surroundin
 }
 
 fn import_container(job: &ImportJob<'_>, secrets: &BTreeSet<&str>, around: &Surroundings) -> Container {
-    let what = serde_json::to_string(&job.puts).expect("a put has strings for keys");
     let imported = secrets
         .iter()
         .enumerate()
@@ -82,7 +89,7 @@ fn import_container(job: &ImportJob<'_>, secrets: &BTreeSet<&str>, around: &Surr
         [read_only(mount(pod::STORE_VOLUME, pod::STORE_PATH)), mount(pod::TMP_VOLUME, "/tmp")];
     Container {
         args: Some(vec!["import".to_owned()]),
-        env: Some(own_env([literal(pod::ENV_IMPORT, what)], &job.commit_uid, around)),
+        env: Some(own_env([literal(pod::ENV_IMPORT, job.list.to_string())], &job.commit_uid, around)),
         volume_mounts: Some(own_mounts.into_iter().chain(imported).collect()),
         ..own(pod::IMPORT, around)
     }

@@ -25,7 +25,7 @@ use varve_api::{API_VERSION, exit_codes, labels, names, pod};
 use varve_format::Hash;
 
 pub use check::{PodError, check, secrets_named};
-pub use import::{ImportJob, import};
+pub use import::{ImportJob, fetch_list, import};
 pub use platform::architecture;
 
 /// How often Kubernetes may replace a shard's failed pod. Tries are counted per datum in the store, so this only
