@@ -24,7 +24,7 @@ use super::links::Lookup;
 use super::log::Log;
 use super::outputs::{Importer, OutputError, open_out};
 use super::queue::pause;
-use super::verdict::{Failure, Verdict, exit_of};
+use super::verdict::{TryFailure, exit_of};
 use crate::protocol::Ended;
 
 /// Longest time that a finished datum waits for its record.
@@ -45,11 +45,12 @@ pub(crate) struct Attempt {
     pub tries: u32,
     /// No further try is left if this one failed.
     pub is_last_try: bool,
-    pub verdict: Verdict,
+    /// Whether the output counts, if it can be imported.
+    pub outcome: Result<(), TryFailure>,
     pub ended: Ended,
     pub log: Log,
-    /// What the run left on disk; none where it is lost with the user's container.
-    pub done: Option<PathBuf>,
+    /// The folder of what the run left on disk.
+    pub done: PathBuf,
     /// Room on the pod's disk, given back when the attempt is recorded.
     pub _room: OwnedSemaphorePermit,
 }
@@ -247,7 +248,7 @@ impl Recorder {
 
 /// Removes what a recorded attempt left on the disk, beside the runtime's threads.
 async fn discard(attempt: Arc<Attempt>) {
-    let left: Vec<PathBuf> = attempt.done.iter().cloned().chain(attempt.log.path().map(Path::to_owned)).collect();
+    let left: Vec<PathBuf> = [attempt.done.clone()].into_iter().chain(attempt.log.path().map(Path::to_owned)).collect();
     let removing = move || {
         for path in left {
             if let Err(error) = layout::remove(&path) {
@@ -262,28 +263,27 @@ async fn discard(attempt: Arc<Attempt>) {
 
 /// Imports what an attempt left. An unusable output is the datum's failure, any other error ours.
 async fn import(shard: &Shard, session: &Session, attempt: &Attempt) -> Result<DatumResult, StoreError> {
-    let mut verdict = attempt.verdict.clone();
-    let mut output = None;
-    if verdict == Verdict::Succeeded {
-        match import_output(shard, session, attempt).await {
-            Ok(node) => output = Some(NodeRef::from(&node)),
+    let unusable = |why| Err(TryFailure::last("OutputUnusable", why));
+    let output = match &attempt.outcome {
+        Err(failure) => Err(failure.clone()),
+        Ok(()) => match import_output(shard, session, attempt).await {
+            Ok(node) => Ok(NodeRef::from(&node)),
             Err(OutputError::Store(error)) if is_the_users_doing(&error) => {
-                let why = format!("the output can't be used: {error}");
-                verdict = Verdict::Failed(Failure::last("OutputUnusable", why));
+                unusable(format!("the output can't be used: {error}"))
             }
             Err(OutputError::Store(error)) => return Err(error),
             Err(OutputError::Disk { path, source }) => {
                 return Err(StoreError::Io { doing: format!("read {path}"), source: Arc::new(source) });
             }
-            Err(OutputError::Unusable(why)) => verdict = Verdict::Failed(Failure::last("OutputUnusable", why)),
+            Err(OutputError::Unusable(why)) => unusable(why),
+        },
+    };
+    let (state, reason, output, note) = match output {
+        Ok(node) => (ResultState::Succeeded, "", Some(node), None),
+        Err(failure) if attempt.is_last_try || failure.is_final => {
+            (ResultState::Failed, failure.reason, None, Some(failure.message))
         }
-    }
-    let (state, reason, note) = match verdict {
-        Verdict::Failed(failure) if attempt.is_last_try || failure.is_final => {
-            (ResultState::Failed, failure.reason, Some(failure.message))
-        }
-        Verdict::Failed(failure) => (ResultState::TryFailed, failure.reason, Some(failure.message)),
-        Verdict::Succeeded | Verdict::Stopped => (ResultState::Succeeded, "", None),
+        Err(failure) => (ResultState::TryFailed, failure.reason, None, Some(failure.message)),
     };
     let disk = |source| StoreError::Io { doing: "read the log".into(), source: Arc::new(source) };
     let (tail, log) = attempt.log.with_note(note.as_deref()).await.map_err(disk)?;
@@ -324,8 +324,7 @@ async fn import_output(
     session: &Session,
     attempt: &Attempt,
 ) -> Result<varve_store::NodeRef, OutputError> {
-    let done = attempt.done.as_ref().ok_or_else(|| OutputError::Unusable("the output is lost".into()))?;
-    let out = open_out(done, &shard.pfs)?;
+    let out = open_out(&attempt.done, &shard.pfs)?;
     let lookup = Lookup { out: &out, inputs: &attempt.inputs, store: &shard.store, pfs: &shard.pfs };
     Importer { session, lookup }.import().await
 }

@@ -18,7 +18,7 @@ use super::log::Log;
 use super::plan::Work;
 use super::queue::{Next, Queue, Waiting, pause};
 use super::record::Attempt;
-use super::verdict::{Failure as DatumFailure, Verdict, judge};
+use super::verdict::{TryFailure, Verdict, judge};
 use crate::protocol::{Ended, Outcome, Run, ToShim};
 
 /// Tries to stage one datum's inputs before the pod gives up, about a minute.
@@ -164,23 +164,27 @@ impl Server {
             Ran::Lost(error) => (lost_run(started_ns), Some(error)),
         };
         let verdict = match lost {
-            Some(_) => Verdict::Failed(DatumFailure::shim_lost()),
+            Some(_) => Verdict::Failed(TryFailure::shim_lost()),
             None => judge(&ended, &self.work.task.accept_exit_codes, timeout_seconds),
         };
         let tries = waiting.tries_used + 1;
         let is_last_try = tries >= self.work.task.tries.max(1);
-        match &verdict {
+        let outcome = match verdict {
             Verdict::Stopped => return Err(Failure::Stopped),
-            Verdict::Failed(failure) => {
+            Verdict::Succeeded => Ok(()),
+            Verdict::Failed(failure) => Err(failure),
+        };
+        match &outcome {
+            Ok(()) => tracing::debug!(datum = %hex::encode(&datum.hash), tries, "run succeeded"),
+            Err(failure) => {
                 tracing::info!(datum = %hex::encode(&datum.hash), tries, reason = failure.reason, is_last_try, "try failed");
                 if !is_last_try && !failure.is_final {
                     self.queue.again(Waiting { tries_used: tries, ..waiting }, Instant::now());
                 }
             }
-            Verdict::Succeeded => tracing::debug!(datum = %hex::encode(&datum.hash), tries, "run succeeded"),
         }
         let room = self.room(ended.output_bytes).await?;
-        let attempt = Attempt { datum, inputs, tries, is_last_try, verdict, ended, log, done: Some(done), _room: room };
+        let attempt = Attempt { datum, inputs, tries, is_last_try, outcome, ended, log, done, _room: room };
         if self.recorder.send(attempt).await.is_err() {
             return Err(Failure::Stopped); // the recorder gave up, and says why itself
         }

@@ -8,14 +8,14 @@ pub(crate) enum Verdict {
     /// The output counts, if it can be imported.
     Succeeded,
     /// A try is used.
-    Failed(Failure),
+    Failed(TryFailure),
     /// The pod is being stopped: the run never happened, and no try is used.
     Stopped,
 }
 
 /// Why a try failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Failure {
+pub(crate) struct TryFailure {
     /// `CamelCase`, from a bounded set.
     pub reason: &'static str,
     /// For the datum's log and tail, where the user's code said nothing itself.
@@ -24,7 +24,7 @@ pub(crate) struct Failure {
     pub is_final: bool,
 }
 
-impl Failure {
+impl TryFailure {
     fn new(reason: &'static str, message: String) -> Self {
         Self { reason, message, is_final: false }
     }
@@ -50,25 +50,25 @@ pub(crate) fn judge(ended: &Ended, accepted: &[i32], timeout_seconds: Option<u64
         // Also where the command exited 0: a shell may have swallowed its child's death.
         let message =
             "the kernel killed a process of the container for lack of memory: raise container.resources.limits.memory";
-        return Verdict::Failed(Failure::new("OutOfMemory", message.into()));
+        return Verdict::Failed(TryFailure::new("OutOfMemory", message.into()));
     }
     match &ended.outcome {
         Outcome::Exited { code } if *code == 0 || accepted.contains(code) => Verdict::Succeeded,
         Outcome::Exited { code } => {
-            Verdict::Failed(Failure::new("ExitCode", format!("the command exited with code {code}")))
+            Verdict::Failed(TryFailure::new("ExitCode", format!("the command exited with code {code}")))
         }
         Outcome::Signalled { signal } => {
-            Verdict::Failed(Failure::new("Signalled", format!("the command was ended by signal {signal}")))
+            Verdict::Failed(TryFailure::new("Signalled", format!("the command was ended by signal {signal}")))
         }
         Outcome::TimedOut => {
             let limit = timeout_seconds.unwrap_or_default();
-            Verdict::Failed(Failure::new(
+            Verdict::Failed(TryFailure::new(
                 "TimedOut",
                 format!("the command ran longer than datum.timeoutSeconds, {limit} s"),
             ))
         }
         Outcome::NotStarted(failure) => {
-            Verdict::Failed(Failure::last(failure.reason.as_str(), failure.message.clone()))
+            Verdict::Failed(TryFailure::last(failure.reason.as_str(), failure.message.clone()))
         }
         Outcome::Stopped => Verdict::Stopped,
     }
