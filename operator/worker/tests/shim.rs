@@ -208,6 +208,16 @@ fn a_command_over_its_time_is_asked_to_end_and_then_killed() {
 }
 
 #[test]
+fn a_command_that_leaves_its_process_group_cannot_outlive_its_time() {
+    let mut shim = Shim::start();
+    let script = "exec python3 -c 'import os, signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n\
+                  os.setpgid(0, os.getpgid(os.getppid()))\nprint(1, flush=True)\ntime.sleep(1000)'";
+    let evading = Run { timeout_seconds: Some(1), ..shell(script) };
+    let (printed, ended) = shim.run_this(evading);
+    assert_eq!((printed.as_str(), ended.outcome), ("1\n", Outcome::TimedOut));
+}
+
+#[test]
 fn what_a_command_leaves_running_is_killed_before_its_end_is_reported() {
     let mut shim = Shim::start();
     // One in the command's process group, one in a session of its own, one orphaned below that,

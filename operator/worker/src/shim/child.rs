@@ -100,9 +100,12 @@ fn start_failure(program: &str, error: &io::Error) -> NotStarted {
     }
 }
 
-/// Signals the command and whatever it started in its own process group.
-pub(super) fn signal_group(leader: Pid, signal: Signal) {
+/// Signals the command and whatever it started in its own process group. The command itself may have left that group.
+pub(super) fn signal(leader: Pid, signal: Signal) {
     let _ = rustix::process::kill_process_group(leader, signal);
+    if rustix::process::getpgid(Some(leader)).is_ok_and(|group| group != leader) {
+        let _ = rustix::process::kill_process(leader, signal);
+    }
 }
 
 /// Collects every ended child without waiting.

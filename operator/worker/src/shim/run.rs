@@ -14,6 +14,9 @@ const GONE_WITHIN: Duration = Duration::from_secs(10);
 /// Pause between two rounds of killing: a killed process's children become ours in between.
 const KILL_INTERVAL: Duration = Duration::from_millis(5);
 
+/// How long a killed command may take to be gone before it is killed again.
+const KILL_AGAIN: Duration = Duration::from_secs(1);
+
 /// Why the shim itself ended the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum StopReason {
@@ -28,23 +31,22 @@ enum Phase {
     Running(Option<Instant>),
     /// It was asked to end, and is killed then.
     Asked(StopReason, Instant),
-    /// It was killed.
-    Killed(StopReason),
+    /// It was killed, and is again then: a process that was just forking may have got away.
+    Killed(StopReason, Instant),
 }
 
 impl Phase {
     fn next_deadline(self) -> Option<Instant> {
         match self {
             Self::Running(limit) => limit,
-            Self::Asked(_, kill_at) => Some(kill_at),
-            Self::Killed(_) => None,
+            Self::Asked(_, kill_at) | Self::Killed(_, kill_at) => Some(kill_at),
         }
     }
 
     fn stop_reason(self) -> Option<StopReason> {
         match self {
             Self::Running(_) => None,
-            Self::Asked(reason, _) | Self::Killed(reason) => Some(reason),
+            Self::Asked(reason, _) | Self::Killed(reason, _) => Some(reason),
         }
     }
 }
@@ -122,18 +124,18 @@ impl Shim<'_> {
                 Some(Event::Keeper(ToShim::Run(_))) => {} // never said while a run is on
                 None => match phase {
                     Phase::Running(_) => phase = self.ask_to_end(main, StopReason::TimedOut),
-                    Phase::Asked(reason, _) => {
-                        child::signal_group(main, Signal::KILL);
-                        phase = Phase::Killed(reason);
+                    Phase::Asked(reason, _) | Phase::Killed(reason, _) => {
+                        child::signal(main, Signal::KILL);
+                        child::kill_left_over();
+                        phase = Phase::Killed(reason, Instant::now() + KILL_AGAIN);
                     }
-                    Phase::Killed(_) => {}
                 },
             }
         }
     }
 
     fn ask_to_end(&self, main: Pid, reason: StopReason) -> Phase {
-        child::signal_group(main, Signal::TERM);
+        child::signal(main, Signal::TERM);
         Phase::Asked(reason, Instant::now() + self.config.grace)
     }
 
