@@ -13,8 +13,11 @@
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
 
 /// The folder that user code writes to, within `pfs`.
 pub(crate) const OUT: &str = "out";
@@ -59,6 +62,7 @@ impl Layout {
 
     /// Removes what an earlier life of this container left, so that no run sees another's files.
     pub(crate) fn reset(&self) -> io::Result<()> {
+        make_folder(&self.pfs(), 0o755)?;
         for folder in [self.root.join("stage"), self.root.join("done"), self.pfs()] {
             for entry in fs::read_dir(&folder)? {
                 remove(&entry?.path())?;
@@ -78,11 +82,18 @@ impl Layout {
     }
 
     /// Takes away all that lies in `pfs` after a run, and lays out a fresh `out`.
+    ///
+    /// User code may run as the keeper's own user and take away its own right to write to a folder, `pfs` among them.
+    /// Moving a folder elsewhere writes to that folder too (its `..`), so what is ours is opened again before.
     pub(crate) fn take(&self, run: u64) -> io::Result<PathBuf> {
         let done = self.done(run);
         make_folder(&done, 0o700)?;
+        make_folder(&self.pfs(), 0o755)?;
         for entry in fs::read_dir(self.pfs())? {
             let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                let _ = open_to_owner(&entry.path()); // where it is not ours, moving it says so
+            }
             fs::rename(entry.path(), done.join(entry.file_name()))?;
         }
         self.make_out()?;
@@ -104,6 +115,19 @@ pub(crate) fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
         return Ok(());
     }
     fs::set_permissions(path, Permissions::from_mode(mode))
+}
+
+/// Gives a folder's owner full access to it; of a link's target the mode stays as it is.
+fn open_to_owner(folder: &Path) -> io::Result<()> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let folder = rustix::fs::open(folder, flags, Mode::empty())?;
+    let mode = rustix::fs::fstat(&folder)?.st_mode & 0o7777;
+    if mode & 0o700 == 0o700 {
+        return Ok(());
+    }
+    // No system call changes a mode by such a descriptor, but its name in /proc leads to the very folder.
+    let path = format!("/proc/self/fd/{}", folder.as_raw_fd());
+    fs::set_permissions(path, Permissions::from_mode(mode | 0o700))
 }
 
 /// Removes a file or a whole folder, also one whose own folders are read-only.
