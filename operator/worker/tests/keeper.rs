@@ -242,6 +242,46 @@ async fn what_no_repo_can_hold_fails_the_datum_and_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn folders_that_user_code_closes_to_itself_are_taken_all_the_same() {
+    let mut world = World::with(&[("d/x", "1"), ("e/x", "2")]).await;
+    fs::set_permissions(world.root.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let script =
+        format!(r#"{IN_OUT} cat "$photos/x" > made; chmod 555 .; chmod -R a-w "$pfs/photos"; chmod a-w "$pfs""#);
+    world.plan(World::task(&script), &["d", "e"]).await;
+    // One user for both, as in a pod, and not root, who may write everywhere.
+    let users = if is_root() { Users { keeper: Some(65_532), shim: Some(65_532) } } else { Users::default() };
+    assert_eq!(Pod::start(&world, users).ended(), (Some(0), Some(0)));
+    let finished = world.finished().await;
+    assert_eq!(finished["e"].reason, "", "{}", finished["e"].tail);
+    assert_eq!(world.output(&finished["d"]).await, texts([("made", "1")]));
+    assert_eq!(world.output(&finished["e"]).await, texts([("made", "2")]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn code_that_stops_the_shim_uses_up_its_tries() {
+    let mut world = World::with(&[("a", "1")]).await;
+    let mut task = World::task("kill $PPID; while :; do sleep 0.01; done");
+    task.tries = 1;
+    world.plan(task, &["a"]).await;
+    assert_eq!(world.pod().ended().0, Some(44));
+    assert_eq!(states(&world.results().await), [(ResultState::Failed, 1, "ContainerLost")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_input_that_the_disk_cannot_hold_fails_its_datum_and_no_other() {
+    // Legal in a repo, and too long for the system below the folder that it is staged in.
+    let long = [(); 20].map(|()| "n".repeat(203)).join("/");
+    let mut world = World::with(&[(&long, "1"), ("z", "2")]).await;
+    world.plan(World::task("true"), &[&long, "z"]).await;
+    assert_eq!(world.pod().ended(), (Some(0), Some(0)));
+    let finished = world.finished().await;
+    let failed = &finished[&long];
+    assert_eq!((failed.state(), failed.reason.as_str()), (ResultState::Failed, "LocalDisk"), "{}", failed.tail);
+    assert!(failed.tail.contains("stage inputs: invalid filename"), "{}", failed.tail);
+    assert_eq!(finished["z"].state(), ResultState::Succeeded);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn keeper_and_user_may_be_different_users_and_outputs_closed_to_others_still_arrive() {
     if !is_root() {
         eprintln!("skipped: only root may run as others");

@@ -5,7 +5,7 @@
 //! failure of the store a fresh session imports all of it again: nothing finished is lost while
 //! the pod lives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,8 +24,7 @@ use super::links::Lookup;
 use super::log::Log;
 use super::outputs::{Importer, OutputError, open_out};
 use super::queue::pause;
-use super::verdict::{TryFailure, exit_of};
-use crate::protocol::Ended;
+use super::verdict::TryFailure;
 
 /// Longest time that a finished datum waits for its record.
 const RECORD_INTERVAL: Duration = Duration::from_secs(1);
@@ -47,7 +46,10 @@ pub(crate) struct Attempt {
     pub is_last_try: bool,
     /// Whether the output counts, if it can be imported.
     pub outcome: Result<(), TryFailure>,
-    pub ended: Ended,
+    /// Exit code and signal.
+    pub exit: (Option<i32>, Option<i32>),
+    pub started_ns: i64,
+    pub ended_ns: i64,
     pub log: Log,
     /// The folder of what the run left on disk.
     pub done: PathBuf,
@@ -90,6 +92,8 @@ pub(crate) struct Recorder {
     /// All attempts that no record holds yet, in the order in which they came.
     unrecorded: BTreeMap<u64, Arc<Attempt>>,
     attempts: u64,
+    /// Attempts whose import has not begun.
+    to_import: VecDeque<u64>,
     importing: JoinSet<Imported>,
     imported: Vec<(u64, DatumResult)>,
     imported_bytes: u64,
@@ -108,6 +112,7 @@ impl Recorder {
             session: None,
             unrecorded: BTreeMap::new(),
             attempts: 0,
+            to_import: VecDeque::new(),
             importing: JoinSet::new(),
             imported: Vec::new(),
             imported_bytes: 0,
@@ -122,9 +127,10 @@ impl Recorder {
     pub(crate) async fn run(mut self, mut attempts: mpsc::Receiver<Attempt>) -> (Tally, Result<(), StoreError>) {
         let mut is_open = true;
         while is_open || !self.unrecorded.is_empty() {
+            self.import_next();
             let due = self.due.unwrap_or_else(Instant::now);
             let step = tokio::select! {
-                attempt = attempts.recv(), if is_open && self.importing.len() < IMPORTS_AT_ONCE => {
+                attempt = attempts.recv(), if is_open && self.to_import.is_empty() && self.importing.len() < IMPORTS_AT_ONCE => {
                     is_open = attempt.is_some();
                     if let Some(attempt) = attempt {
                         self.take(attempt);
@@ -143,7 +149,7 @@ impl Recorder {
             };
             let step = match step {
                 // With nothing more to come there is nothing to wait for.
-                Ok(()) if !is_open && self.importing.is_empty() => self.record().await,
+                Ok(()) if !is_open && self.to_import.is_empty() && self.importing.is_empty() => self.record().await,
                 step => step,
             };
             if let Err(error) = step
@@ -158,15 +164,20 @@ impl Recorder {
     fn take(&mut self, attempt: Attempt) {
         let number = self.attempts;
         self.attempts += 1;
-        let attempt = Arc::new(attempt);
-        self.unrecorded.insert(number, attempt.clone());
-        self.import(number, attempt);
+        self.unrecorded.insert(number, Arc::new(attempt));
+        self.to_import.push_back(number);
     }
 
-    fn import(&mut self, number: u64, attempt: Arc<Attempt>) {
-        let session = self.session.get_or_insert_with(|| self.shard.store.session()).clone();
-        let shard = self.shard.clone();
-        self.importing.spawn(async move { (number, import(&shard, &session, &attempt).await) });
+    /// Begins as many imports as may run at once.
+    fn import_next(&mut self) {
+        while self.importing.len() < IMPORTS_AT_ONCE
+            && let Some(number) = self.to_import.pop_front()
+        {
+            let Some(attempt) = self.unrecorded.get(&number).cloned() else { continue };
+            let session = self.session.get_or_insert_with(|| self.shard.store.session()).clone();
+            let shard = self.shard.clone();
+            self.importing.spawn(async move { (number, import(&shard, &session, &attempt).await) });
+        }
     }
 
     fn keep(&mut self, number: u64, result: DatumResult) {
@@ -238,10 +249,7 @@ impl Recorder {
         self.imported_bytes = 0;
         self.due = None;
         sleep(pause(self.failures)).await;
-        let all: Vec<_> = self.unrecorded.iter().map(|(number, attempt)| (*number, attempt.clone())).collect();
-        for (number, attempt) in all {
-            self.import(number, attempt);
-        }
+        self.to_import = self.unrecorded.keys().copied().collect();
         Ok(())
     }
 }
@@ -288,7 +296,7 @@ async fn import(shard: &Shard, session: &Session, attempt: &Attempt) -> Result<D
     let disk = |source| StoreError::Io { doing: "read the log".into(), source: Arc::new(source) };
     let (tail, log) = attempt.log.with_note(note.as_deref()).await.map_err(disk)?;
     let log = session.write_content(log).await?;
-    let (exit_code, signal) = exit_of(&attempt.ended.outcome);
+    let (exit_code, signal) = attempt.exit;
     Ok(DatumResult {
         hash: attempt.datum.hash.clone(),
         key: attempt.datum.key.clone(),
@@ -302,8 +310,8 @@ async fn import(shard: &Shard, session: &Session, attempt: &Attempt) -> Result<D
         tail,
         node: shard.identity.node.clone(),
         devices: shard.devices.clone(),
-        started_ns: attempt.ended.started_ns,
-        ended_ns: attempt.ended.ended_ns,
+        started_ns: attempt.started_ns,
+        ended_ns: attempt.ended_ns,
     })
 }
 

@@ -1,5 +1,8 @@
 //! What a run's end means for its datum. Pure.
 
+use std::io;
+
+use super::error::{is_full, is_lasting};
 use crate::protocol::{Ended, Outcome};
 
 /// What a run's end means.
@@ -32,6 +35,26 @@ impl TryFailure {
     /// A failure that no further try could mend.
     pub(crate) fn last(reason: &'static str, message: String) -> Self {
         Self { reason, message, is_final: true }
+    }
+
+    /// The pod's own disk refused what a try needed of it. The kind first: a path may be longer than what is shown.
+    pub(crate) fn disk(doing: &str, error: &io::Error) -> Self {
+        let remedy = if is_full(error) {
+            ": give the pod more room (container.resources, ephemeral-storage), or split the datum"
+        } else {
+            ""
+        };
+        Self {
+            reason: "LocalDisk",
+            message: format!("{doing}: {}{remedy}: {error}", error.kind()),
+            is_final: is_lasting(error),
+        }
+    }
+
+    /// A try that ended by the shim's being asked to stop, though nobody stops the pod.
+    pub(crate) fn stopped_from_within() -> Self {
+        let message = "a process of the container asked its main process, PID 1, to end (SIGTERM or SIGINT)";
+        Self::new("ContainerLost", message.into())
     }
 
     /// The try that was under way when the shim died.
