@@ -15,6 +15,10 @@ use super::{GRACE_SECONDS, Owner, SECONDS_AFTER_END, Surroundings, empty_dir, fa
 /// How often a failed fetch is made again, 10 s · 2ⁿ apart: a server that is down for a minute is a normal day.
 const BACKOFF_LIMIT: i32 = 4;
 
+/// How long all tries of an import may take together: a day moves 8 TB at 100 MB/s, and a server that sends a byte a
+/// minute is not waited for longer.
+const DEADLINE_SECONDS: i64 = 24 * 60 * 60;
+
 /// What is to be fetched for a Commit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ImportJob<'a> {
@@ -50,6 +54,7 @@ pub fn import(job: &ImportJob<'_>, around: &Surroundings) -> BatchJob {
             backoff_limit: Some(BACKOFF_LIMIT),
             pod_replacement_policy: Some("Failed".to_owned()),
             pod_failure_policy: Some(failure_policy_of_import()),
+            active_deadline_seconds: Some(DEADLINE_SECONDS),
             ttl_seconds_after_finished: Some(SECONDS_AFTER_END),
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta { labels: Some(labels), ..ObjectMeta::default() }),
@@ -61,10 +66,12 @@ pub fn import(job: &ImportJob<'_>, around: &Surroundings) -> BatchJob {
     }
 }
 
-/// `FailIndex` needs a limit per index, which one pod has no use for.
+/// Of the rules for shards those that hold here: a drained pod costs nothing, and what can never be fetched fails at
+/// once. Whatever else fails counts, also where the pod says that a later try may succeed: else a host that is never
+/// found would be asked for ever, and the Commit never say so. (`FailIndex` needs a limit per index.)
 fn failure_policy_of_import() -> k8s_openapi::api::batch::v1::PodFailurePolicy {
     let mut policy = failure_policy(pod::IMPORT);
-    policy.rules.retain(|rule| rule.action != "FailIndex");
+    policy.rules.retain(|rule| rule.on_pod_conditions.is_some() || rule.action == "FailJob");
     policy
 }
 

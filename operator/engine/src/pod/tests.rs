@@ -311,6 +311,10 @@ fn an_import_runs_in_the_commits_namespace_with_the_secrets_it_names() {
     assert_eq!(made.metadata.name.as_deref(), Some("images-first-import"));
     assert_eq!(made.metadata.namespace.as_deref(), Some("photos"));
     assert_eq!(made.metadata.owner_references.as_ref().unwrap()[0].uid, "commit-uid");
+    let spec = made.spec.clone().unwrap();
+    let rules: Vec<_> = spec.pod_failure_policy.unwrap().rules.into_iter().map(|rule| rule.action).collect();
+    assert_eq!(rules, ["Ignore", "FailJob"], "a try that failed for a reason that may pass counts, too");
+    assert_eq!((spec.backoff_limit, spec.active_deadline_seconds), (Some(4), Some(86_400)));
     let import = container(&pod_of(&made), "import");
     let env = |name: &str| import.env.iter().flatten().find(|env| env.name == name).and_then(|env| env.value.clone());
     assert_eq!(env("VARVE_IMPORT"), Some(Hash::of_content(&list).to_string()));

@@ -8,7 +8,7 @@ use reqwest::{Certificate, Client};
 use url::Url;
 
 use super::guard::{check, find_refusal, guarded};
-use super::{CONNECT_TIMEOUT, REQUEST_TIMEOUT};
+use super::{CONNECT_TIMEOUT, Patience, READ_TIMEOUT, REQUEST_TIMEOUT};
 
 /// Makes guarded clients. Of `object_store`'s own options none matters here: those that a user may set are fields.
 #[derive(Debug)]
@@ -17,6 +17,7 @@ pub(super) struct Guarded {
     pub certificates: Vec<Certificate>,
     /// Whether `http://` is allowed.
     pub allows_http: bool,
+    pub patience: Patience,
 }
 
 impl HttpConnector for Guarded {
@@ -25,9 +26,12 @@ impl HttpConnector for Guarded {
             .user_agent(concat!("varve/", env!("CARGO_PKG_VERSION")))
             .tls_certs_merge(self.certificates.iter().cloned())
             .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(REQUEST_TIMEOUT)
             .http1_only()
             .https_only(!self.allows_http);
+        let client = match self.patience {
+            Patience::Request => client.timeout(REQUEST_TIMEOUT),
+            Patience::Silence => client.read_timeout(READ_TIMEOUT),
+        };
         let client = guarded(client).build();
         let client = client.map_err(|error| object_store::Error::Generic { store: "HTTP", source: Box::new(error) })?;
         Ok(HttpClient::new(GuardedClient { client }))

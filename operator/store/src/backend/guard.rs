@@ -32,7 +32,8 @@ pub struct Refused(String);
 /// numbers is for [`check`].
 #[must_use]
 pub fn guarded(client: ClientBuilder) -> ClientBuilder {
-    client.redirect(Policy::custom(follow)).dns_resolver(Arc::new(GuardedResolver))
+    // No referer: a pre-signed URL is a secret, and no business of the next server.
+    client.redirect(Policy::custom(follow)).referer(false).dns_resolver(Arc::new(GuardedResolver))
 }
 
 /// Checks the parts of a URL that are decided before any name is resolved.

@@ -36,6 +36,8 @@ pub const ADOPT: &str = "adopt";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// One request with its body: an 8 MiB part at 1 Mbit/s takes 67 s.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
+/// Longest silence within an answer that may be of any length.
+const READ_TIMEOUT: Duration = Duration::from_mins(1);
 /// Tries of one request after the first; with the back-off below about 6 s in all, so that a reconciler hears of a
 /// dead store soon. (The library's default goes on for three minutes.)
 const RETRIES: usize = 5;
@@ -53,10 +55,33 @@ pub struct Allowed {
     pub machine_credentials: bool,
 }
 
+/// How long a request may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    /// So long in all: requests of a store are small.
+    Request,
+    /// As long as something comes: objects of others are of any size.
+    Silence,
+}
+
 /// Connects to the store that a Secret's keys describe. Touches no network.
 ///
 /// Returns the backend and the prefix below which the store lies.
 pub fn connect(config: &BTreeMap<String, String>, allowed: Allowed) -> Result<(Arc<dyn ObjectStore>, Path)> {
+    connect_with(config, allowed, Patience::Request)
+}
+
+/// Connects to a bucket to fetch whole objects from, of any size. Whatever is lent to stores is not for this: without
+/// credentials of its own the bucket is read without any.
+pub fn connect_to_fetch(config: &BTreeMap<String, String>, allowed: Allowed) -> Result<(Arc<dyn ObjectStore>, Path)> {
+    connect_with(config, Allowed { machine_credentials: false, ..allowed }, Patience::Silence)
+}
+
+fn connect_with(
+    config: &BTreeMap<String, String>,
+    allowed: Allowed,
+    patience: Patience,
+) -> Result<(Arc<dyn ObjectStore>, Path)> {
     let text = config.get(URL).map(|text| text.trim()).filter(|text| !text.is_empty());
     let text = text.ok_or_else(|| wrong("key `url` is missing: it must be an address like `s3://bucket/prefix`"))?;
     let url = Url::parse(text)
@@ -80,7 +105,7 @@ pub fn connect(config: &BTreeMap<String, String>, allowed: Allowed) -> Result<(A
             let mut builder = chosen.builder.with_url(url.as_str()).with_client_options(client).with_retry(retry());
             // The machine's credentials come from link-local addresses, and go to the provider's own alone.
             if chosen.credentials != Credentials::Machine {
-                builder = builder.with_http_connector(guarded(certificates, chosen.allows_http)?);
+                builder = builder.with_http_connector(guarded(certificates, chosen.allows_http, patience)?);
             }
             Arc::new(builder.build().map_err(|error| wrong(error.to_string()))?) as Arc<dyn ObjectStore>
         }};
@@ -146,10 +171,10 @@ fn client_options(certificates: Option<&str>, allows_http: bool) -> Result<Clien
     Ok(bundle.into_iter().fold(client.with_allow_http(allows_http), ClientOptions::with_root_certificate))
 }
 
-fn guarded(certificates: Option<&str>, allows_http: bool) -> Result<Guarded> {
+fn guarded(certificates: Option<&str>, allows_http: bool, patience: Patience) -> Result<Guarded> {
     let bundle =
         certificates.map_or(Ok(Vec::new()), |pem| bundle(reqwest::Certificate::from_pem_bundle(pem.as_bytes())))?;
-    Ok(Guarded { certificates: bundle, allows_http })
+    Ok(Guarded { certificates: bundle, allows_http, patience })
 }
 
 /// The certificates of `ca.crt`: at least one.

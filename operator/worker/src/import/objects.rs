@@ -11,8 +11,8 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::io::AsyncRead;
 use tokio_util::io::StreamReader;
 use varve_format::RepoPath;
+use varve_store::backend;
 use varve_store::backend::guard::find_refusal;
-use varve_store::backend::{self, Allowed};
 
 use super::ImportError;
 use crate::keeper::config::{allowed, read_secret};
@@ -108,9 +108,6 @@ fn connect(url: &str, secret: Option<&FilePath>) -> Result<(Arc<dyn ObjectStore>
         }
     };
     config.insert(backend::URL.into(), url.to_owned());
-    // Whatever the installer lends to stores is not for fetching: without credentials of its own the bucket is read
-    // without any.
-    let allowed = Allowed { machine_credentials: false, ..allowed() };
-    backend::connect(&config, allowed)
+    backend::connect_to_fetch(&config, allowed())
         .map_err(|error| ImportError::never("ImportInvalid", format!("fetch {url}: {error}")))
 }
