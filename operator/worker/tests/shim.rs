@@ -1,7 +1,7 @@
 //! The real shim as a process of its own, against a keeper that each test plays.
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -236,6 +236,26 @@ fn what_a_command_leaves_running_is_killed_before_its_end_is_reported() {
 }
 
 #[test]
+fn what_is_printed_after_a_run_was_given_up_belongs_to_no_other() {
+    let mut shim = Shim::start();
+    shim.begin("echo $$; read forever </dev/zero");
+    let pid = shim.printed();
+    // As a process that cannot be killed would: it holds the run's output open beyond its end.
+    let mut late = fs::OpenOptions::new().write(true).open(format!("/proc/{}/fd/1", pid.trim())).unwrap();
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(pid.trim().parse().unwrap()).unwrap(),
+        rustix::process::Signal::KILL,
+    )
+    .unwrap();
+    assert_eq!(shim.until_ended().1.outcome, Outcome::Signalled { signal: 9 });
+    late.write_all(b"late").unwrap();
+    shim.begin("echo begun; sleep 0.2; echo next");
+    assert_eq!(shim.printed(), "begun\n");
+    drop(late); // the end of the old pipe is not one of the new run's
+    assert_eq!(shim.until_ended().0, "next\n");
+}
+
+#[test]
 fn orphans_that_end_during_a_run_do_not_stay_as_zombies() {
     let mut shim = Shim::start();
     shim.begin("for i in 1 2 3 4 5; do (sh -c 'true' &) ; done; echo made; read forever </dev/zero");
@@ -329,10 +349,7 @@ fn what_is_handed_over_is_open_to_everybody_and_what_failed_is_cleared() {
 /// As in a container: PID 1 of a namespace of its own, in which `kill -1` reaches everything.
 #[test]
 fn as_pid_1_of_a_container_it_leaves_nothing_behind_and_honours_signals() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: a process namespace needs root");
-        return;
-    }
+    assert!(rustix::process::geteuid().is_root(), "a process namespace needs root: run the tests as root");
     let mut command = Command::new("unshare");
     command.args(["--pid", "--fork", "--kill-child", "--mount-proc", env!("CARGO_BIN_EXE_varve-shim")]);
     let mut shim = Shim::start_as(command);

@@ -21,7 +21,8 @@ use varve_format::records::{ContentRef, ImportEdit, ImportResults};
 use varve_format::{Hash, Kind, RepoPath};
 use varve_store::{Error as StoreError, Session, Store, backend};
 
-use crate::keeper::config::{ConfigError, allowed, parsed, path, read_secret};
+use crate::pod::config::{ConfigError, allowed, parsed, path, read_secret};
+use crate::pod::{ENV_IMPORT_SECRETS, ENV_STORE};
 use crate::termination::Termination;
 
 /// Files fetched at once: hides the latency of many small ones.
@@ -102,10 +103,10 @@ pub async fn main() -> ExitCode {
 async fn run() -> Result<usize, ImportError> {
     let job_uid: Uuid = parsed(pod::ENV_JOB_UID, "the uid of the Commit")?;
     let pod_uid: Uuid = parsed(pod::ENV_POD_UID, "the uid of the pod")?;
-    let secrets = path("VARVE_IMPORT_SECRETS", pod::IMPORT_PATH);
+    let secrets = path(ENV_IMPORT_SECRETS, pod::IMPORT_PATH);
     let to_store = |error: StoreError| ImportError::store("write to the store", &error);
     let (backend, prefix) =
-        backend::connect(&read_secret(&path("VARVE_STORE", pod::STORE_PATH))?, allowed()).map_err(to_store)?;
+        backend::connect(&read_secret(&path(ENV_STORE, pod::STORE_PATH))?, allowed()).map_err(to_store)?;
     let store = Store::open(backend, prefix).await.map_err(to_store)?;
     let fetches = plan(&read_list(&store, job_uid).await?, &secrets).await?;
     let session = store.session();

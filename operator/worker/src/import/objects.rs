@@ -15,7 +15,7 @@ use varve_store::backend;
 use varve_store::backend::guard::find_refusal;
 
 use super::ImportError;
-use crate::keeper::config::{allowed, read_secret};
+use crate::pod::config::{allowed, read_secret};
 
 /// One object to fetch.
 #[derive(Debug, Clone)]

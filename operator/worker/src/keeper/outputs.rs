@@ -17,7 +17,7 @@ use varve_format::{MapKind, RepoPath};
 use varve_store::{Entry, Error as StoreError, NodeRef, Session, TreeEdit};
 
 use super::beneath::{Beneath, Found, kind_name, shown};
-use super::links::{LinkError, Lookup, Resolved};
+use super::symlinks::{LinkError, Lookup, Resolved};
 
 /// Files of one datum read at once: enough to hide the disk's latency behind the hashing.
 const FILES_AT_ONCE: usize = 4;
@@ -230,7 +230,7 @@ fn own_name(name: &str) -> Result<RepoPath, OutputError> {
 
 /// Opens what user code left as `out`; anything but a directory there is the datum's failure.
 pub(crate) fn open_out(done: &Path, pfs: &str) -> Result<Beneath, OutputError> {
-    let path = done.join(super::layout::OUT);
+    let path = done.join(varve_api::pod::OUT);
     Beneath::open(&path).map_err(|source| match Errno::from_io_error(&source) {
         Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS) => {
             OutputError::Unusable(format!("{pfs}/out is no directory any more: {source}"))

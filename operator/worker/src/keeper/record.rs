@@ -16,15 +16,15 @@ use tokio::time::{Instant, sleep, sleep_until};
 use varve_format::records::{ContentRef, DatumResult, NodeRef, PlanDatum, ResultState, ShardResults};
 use varve_store::{Error as StoreError, ResultKey, Session, Store};
 
-use super::config::Identity;
 use super::error::is_passing;
 use super::inputs::Inputs;
-use super::layout;
-use super::links::Lookup;
 use super::log::Log;
 use super::outputs::{Importer, OutputError, open_out};
 use super::queue::pause;
+use super::symlinks::Lookup;
 use super::verdict::TryFailure;
+use crate::pod::config::Identity;
+use crate::pod::layout;
 
 /// Longest time that a finished datum waits for its record.
 const RECORD_INTERVAL: Duration = Duration::from_secs(1);

@@ -12,13 +12,14 @@ use varve_store::{Error as StoreError, Store};
 use super::environment;
 use super::error::{Failure, StageError, is_full, is_lasting, is_passing};
 use super::inputs::Inputs;
-use super::layout::Layout;
-use super::link::{Link, Said};
 use super::log::Log;
 use super::plan::Work;
 use super::queue::{Next, Queue, Waiting, pause};
 use super::record::Attempt;
+use super::shim_stream::{Link, Said};
 use super::verdict::{TryFailure, Verdict, exit_of, judge};
+use crate::pod::layout::Layout;
+use crate::pod::unix_ns;
 use crate::protocol::{Ended, Outcome, Run, ToShim};
 
 /// Tries to stage one datum's inputs before the pod gives up, about a minute.
@@ -308,13 +309,13 @@ async fn stage(store: &Store, layout: &Layout, run: u64, inputs: &Inputs) -> Res
         };
         if !error.is_passing() || tries >= STAGE_TRIES {
             // Its room may be what another datum lacks.
-            let _ = super::layout::remove(&folder);
+            let _ = crate::pod::layout::remove(&folder);
             return Err(error);
         }
         tracing::warn!(tries, %error, "staging failed, will try again");
         tokio::time::sleep(pause(tries)).await;
         tries += 1;
-        super::layout::remove(&folder).map_err(|error| StageError::io(&folder, error))?;
+        crate::pod::layout::remove(&folder).map_err(|error| StageError::io(&folder, error))?;
     }
 }
 
@@ -328,11 +329,6 @@ fn disk_error(error: StageError) -> Result<io::Error, Failure> {
         StageError::Store(source) if is_passing(&source) => Err(Failure::store("stage inputs", source)),
         error => Err(Failure::ShardCannotProceed(format!("stage inputs: {error}"))),
     }
-}
-
-fn unix_ns() -> i64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// Disk work of unknown length, beside the runtime's threads.

@@ -1,4 +1,4 @@
-//! What a keeper is told by its pod: which shard it serves, and where things are.
+//! What a program is told by its pod: for whom it works, and where things are.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,8 @@ use uuid::Uuid;
 use varve_api::pod;
 use varve_format::Hash;
 use varve_store::backend::Allowed;
+
+use super::{ENV_FIRST_CONTACT_MS, ENV_PFS, ENV_STORE, ENV_VOLUME};
 
 /// Who this keeper is.
 #[derive(Debug, Clone)]
@@ -56,11 +58,11 @@ impl Config {
                 node: env::var(pod::ENV_NODE).unwrap_or_default(),
             },
             plan: parsed(pod::ENV_PLAN, "the hash of a plan, 64 hexadecimal digits")?,
-            volume: path("VARVE_VOLUME", pod::VOLUME_PATH),
-            pfs: env::var("VARVE_PFS").unwrap_or_else(|_| pod::PFS_PATH.to_owned()),
-            store: read_secret(&path("VARVE_STORE", pod::STORE_PATH))?,
+            volume: path(ENV_VOLUME, pod::VOLUME_PATH),
+            pfs: env::var(ENV_PFS).unwrap_or_else(|_| pod::PFS_PATH.to_owned()),
+            store: read_secret(&path(ENV_STORE, pod::STORE_PATH))?,
             allowed: allowed(),
-            first_contact: millis("VARVE_FIRST_CONTACT_MS", 45 * 60 * 1000),
+            first_contact: millis(ENV_FIRST_CONTACT_MS, 45 * 60 * 1000),
         })
     }
 }

@@ -18,9 +18,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
-
-/// The folder that user code writes to, within `pfs`.
-pub(crate) const OUT: &str = "out";
+use varve_api::pod::{CTL, DONE, OUT, PFS, STAGE};
 
 /// The shared volume.
 #[derive(Debug, Clone)]
@@ -35,26 +33,26 @@ impl Layout {
     }
 
     pub(crate) fn ctl(&self) -> PathBuf {
-        self.root.join("ctl")
+        self.root.join(CTL)
     }
 
     pub(crate) fn pfs(&self) -> PathBuf {
-        self.root.join("pfs")
+        self.root.join(PFS)
     }
 
     /// Where the inputs of run `n` are fetched to.
     pub(crate) fn stage(&self, run: u64) -> PathBuf {
-        self.root.join("stage").join(run.to_string())
+        self.root.join(STAGE).join(run.to_string())
     }
 
     /// Where everything that run `n` left lies.
     pub(crate) fn done(&self, run: u64) -> PathBuf {
-        self.root.join("done").join(run.to_string())
+        self.root.join(DONE).join(run.to_string())
     }
 
     /// Makes all folders, whatever the umask; a folder that stands is given its mode.
     pub(crate) fn create(&self) -> io::Result<()> {
-        for (name, mode) in [("ctl", 0o755), ("stage", 0o700), ("done", 0o700), ("pfs", 0o755)] {
+        for (name, mode) in [(CTL, 0o755), (STAGE, 0o700), (DONE, 0o700), (PFS, 0o755)] {
             make_folder(&self.root.join(name), mode)?;
         }
         self.make_out()
@@ -63,7 +61,7 @@ impl Layout {
     /// Removes what an earlier life of this container left, so that no run sees another's files.
     pub(crate) fn reset(&self) -> io::Result<()> {
         make_folder(&self.pfs(), 0o755)?;
-        for folder in [self.root.join("stage"), self.root.join("done"), self.pfs()] {
+        for folder in [self.root.join(STAGE), self.root.join(DONE), self.pfs()] {
             for entry in fs::read_dir(&folder)? {
                 remove(&entry?.path())?;
             }

@@ -8,7 +8,7 @@ use std::process::{ChildStderr, ChildStdout, Command, Stdio};
 
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 
-use super::config::OWN_PREFIX;
+use crate::pod::SHIM_PREFIX;
 use crate::protocol::{NotStarted, Run, StartFailure};
 
 /// A started command. Reaped by [`reap`] alone, never through std's handle.
@@ -49,7 +49,7 @@ pub(super) fn start(run: &Run) -> Result<Child, NotStarted> {
     command.args(arguments).process_group(0);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with(OWN_PREFIX) {
+        if name.to_string_lossy().starts_with(SHIM_PREFIX) {
             command.env_remove(name);
         }
     }

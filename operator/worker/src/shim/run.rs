@@ -1,10 +1,12 @@
 //! One run of the user's command, from its start until no process of it is left.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitStatus};
 
+use super::keeper_stream::Over;
 use super::{Event, Fatal, Shim, child, handover, oom, tee};
+use crate::pod::unix_ns;
 use crate::protocol::{Ended, Outcome, Run, Stream, ToShim};
 
 /// How long killed processes may take to be gone. Only one stuck in the kernel takes longer, and
@@ -76,12 +78,14 @@ impl Shim<'_> {
     }
 
     fn attend(&mut self, child: child::Child, limit: Option<Duration>) -> Result<Outcome, Fatal> {
-        tee::copy(child.stdout, Stream::Stdout, self.link.clone(), self.sender.clone());
-        tee::copy(child.stderr, Stream::Stderr, self.link.clone(), self.sender.clone());
+        let over = Over::default();
+        tee::copy(child.stdout, Stream::Stdout, self.link.clone(), over.clone(), self.sender.clone());
+        tee::copy(child.stderr, Stream::Stderr, self.link.clone(), over.clone(), self.sender.clone());
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         let mut open_pipes = 2;
         let (status, reason) = self.wait_for(child.pid, Phase::Running(deadline), &mut open_pipes)?;
         self.leave_none_behind(&mut open_pipes)?;
+        self.link.end(&over);
         Ok(match (reason, status) {
             (Some(StopReason::TimedOut), _) => Outcome::TimedOut,
             (Some(StopReason::PodStops), _) => Outcome::Stopped,
@@ -159,9 +163,4 @@ impl Shim<'_> {
         }
         Ok(())
     }
-}
-
-fn unix_ns() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
 }
