@@ -30,7 +30,6 @@ pub struct Refused(String);
 
 /// A client that asks only what may be asked, redirects and resolved names included; an address that is written as
 /// numbers is for [`check`].
-#[must_use]
 pub fn guarded(client: ClientBuilder) -> ClientBuilder {
     // No referer: a pre-signed URL is a secret, and no business of the next server.
     client.redirect(Policy::custom(follow)).referer(false).dns_resolver(Arc::new(GuardedResolver))

@@ -228,11 +228,11 @@ impl Server {
     }
 
     /// Hands a try to the recorder, and has the datum run again if it failed and may.
-    async fn hand_on(&mut self, waiting: Waiting, run: u64, tried: Tried) -> Result<(), Failure> {
+    async fn hand_on(&mut self, waiting: Waiting, run: u64, end: Tried) -> Result<(), Failure> {
         let (datum, inputs) = self.work.datums[waiting.datum].clone();
         let tries = waiting.tries_used + 1;
         let is_last_try = tries >= self.work.task.tries.max(1);
-        match &tried.outcome {
+        match &end.outcome {
             Ok(()) => tracing::debug!(datum = %hex::encode(&datum.hash), tries, "run succeeded"),
             Err(failure) => {
                 tracing::info!(datum = %hex::encode(&datum.hash), tries, reason = failure.reason, is_last_try, "try failed");
@@ -241,7 +241,7 @@ impl Server {
                 }
             }
         }
-        let Tried { outcome, exit, span_ns: (started_ns, ended_ns), bytes, log } = tried;
+        let Tried { outcome, exit, span_ns: (started_ns, ended_ns), bytes, log } = end;
         let room = self.room(bytes + log.bytes()).await?;
         let done = self.layout.done(run);
         let attempt =
