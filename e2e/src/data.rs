@@ -8,7 +8,7 @@ use futures::TryStreamExt as _;
 use varve_api::meta::FrameRef;
 use varve_api::{Commit, Job, Repo};
 use varve_format::RecordAt;
-use varve_store::backend::{self, Schemes};
+use varve_store::backend::{self, Allowed};
 use varve_store::{ContentRef, Entry, Store};
 
 use crate::{Space, store};
@@ -22,7 +22,7 @@ pub type Files = BTreeMap<String, String>;
 impl Space {
     /// The store of this namespace.
     pub async fn store(&self) -> Result<Store> {
-        let (objects, prefix) = backend::connect(&store::config(&store::url(&self.name)?)?, Schemes::Buckets)?;
+        let (objects, prefix) = backend::connect(&store::config(&store::url(&self.name)?)?, Allowed::default())?;
         Store::open(objects, prefix).await.context("open the namespace's store")
     }
 

@@ -58,8 +58,16 @@ pub const ENV_POD_UID: &str = "VARVE_POD_UID";
 pub const ENV_NODE: &str = "VARVE_NODE";
 /// The variable in which Kubernetes gives the shard's index.
 pub const ENV_INDEX: &str = "JOB_COMPLETION_INDEX";
-/// The variable that holds, as JSON, what an import pod fetches.
+/// The variable that holds the hash of the list of what an import pod fetches. The list itself lies in the store: it
+/// may be longer than a variable may, and Kubernetes would expand each `$(NAME)` in it.
 pub const ENV_IMPORT: &str = "VARVE_IMPORT";
+
+/// The variable by which whoever installs the operator allows stores on the machine's disk; the operator hands it on to
+/// its pods. `true` or absent.
+pub const ENV_ALLOW_LOCAL_STORES: &str = "VARVE_ALLOW_LOCAL_STORES";
+/// The variable by which whoever installs the operator lends the machine's credentials to stores whose Secret holds
+/// none; the operator hands it on to its pods. `true` or absent.
+pub const ENV_ALLOW_MACHINE_CREDENTIALS: &str = "VARVE_ALLOW_MACHINE_CREDENTIALS";
 
 /// The user and group that Varve's own containers, and by default the user's, run as.
 pub const RUN_AS: i64 = 65_532;

@@ -2,6 +2,9 @@
 
 use std::net::SocketAddr;
 
+use varve_api::pod;
+use varve_store::backend::Allowed;
+
 /// What the person who installs the operator decides.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
@@ -30,6 +33,19 @@ pub struct Args {
     pub concurrency: u16,
 
     /// Lets Secrets name stores on this machine's disk (file://) or in memory. For development.
-    #[arg(long, hide = true, env = "VARVE_ALLOW_LOCAL_STORES")]
+    #[arg(long, hide = true, env = pod::ENV_ALLOW_LOCAL_STORES)]
     pub allow_local_stores: bool,
+
+    /// Lends the credentials of the machine or pod (workload identity, metadata service, environment) to stores
+    /// whose Secret holds none. Whoever may write a Secret in any served namespace can then use them on whatever
+    /// bucket they open; without this, such a store is read and written anonymously.
+    #[arg(long, env = pod::ENV_ALLOW_MACHINE_CREDENTIALS)]
+    pub allow_machine_credentials: bool,
+}
+
+impl Args {
+    /// What the Secrets of stores may ask for.
+    pub fn allowed(&self) -> Allowed {
+        Allowed { local_stores: self.allow_local_stores, machine_credentials: self.allow_machine_credentials }
+    }
 }

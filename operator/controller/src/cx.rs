@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use uuid::Uuid;
+use varve_store::backend::Allowed;
 
 use crate::{
     act::{Act, FaultHook, Leading},
@@ -26,8 +27,8 @@ pub struct Settings {
     pub insecure_registries: Vec<String>,
     /// Reconciliations of one kind at a time.
     pub concurrency: u16,
-    /// Whether stores may be `file://` and `memory://`: for development alone.
-    pub allows_local_stores: bool,
+    /// What the Secrets of stores may ask for.
+    pub allowed: Allowed,
 }
 
 /// The context of one scope's controllers.
@@ -60,7 +61,7 @@ impl Cx {
         let act = Act::new(clients.write.clone(), world.leading.clone(), world.faults.clone(), world.metrics.clone());
         Arc::new(Self {
             status: StatusWriter::new(act.clone(), Events::new(clients.write.clone())),
-            stores: Stores::new(clients.write.clone(), caches.clone(), settings.allows_local_stores, &world),
+            stores: Stores::new(clients.write.clone(), caches.clone(), settings.allowed, &world),
             heads: Heads::new(),
             images: Images::new(clients.write.clone(), settings.insecure_registries.clone()),
             metrics: world.metrics,

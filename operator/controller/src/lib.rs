@@ -90,7 +90,7 @@ pub async fn run_until(args: Args, faults: Arc<dyn FaultHook>, stop: Cancellatio
         image: args.image.clone(),
         insecure_registries: given(&args.insecure_registries).collect(),
         concurrency: args.concurrency,
-        allows_local_stores: args.allow_local_stores,
+        allowed: args.allowed(),
     };
     let scopes = scopes(&args.namespaces);
     tracing::info!(%cluster, ?scopes, image = args.image, "operator starts");

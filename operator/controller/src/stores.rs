@@ -19,7 +19,7 @@ use uuid::Uuid;
 use varve_api::{conditions::Reason, labels, repo::DEFAULT_STORE};
 use varve_store::{
     Adopt, Error as E, Options, Owner, Store,
-    backend::{self, ADOPT, Schemes},
+    backend::{self, ADOPT, Allowed},
 };
 
 use crate::{
@@ -53,7 +53,7 @@ pub struct Stores {
     client: Client,
     caches: Caches,
     cluster: Uuid,
-    schemes: Schemes,
+    allowed: Allowed,
     metrics: Arc<Metrics>,
     memory: varve_store::Caches,
     known: Mutex<HashMap<(String, String), Slot>>,
@@ -79,13 +79,12 @@ enum Outcome {
 
 impl Stores {
     /// No connections yet.
-    pub fn new(client: Client, caches: Caches, allows_local: bool, world: &World) -> Self {
-        let schemes = if allows_local { Schemes::BucketsAndLocal } else { Schemes::Buckets };
+    pub fn new(client: Client, caches: Caches, allowed: Allowed, world: &World) -> Self {
         Self {
             client,
             caches,
             cluster: world.cluster,
-            schemes,
+            allowed,
             metrics: world.metrics.clone(),
             memory: world.memory.clone(),
             known: Mutex::default(),
@@ -167,7 +166,7 @@ impl Stores {
             })?),
         };
         let told = |error| about(name, &error);
-        let (objects, prefix) = backend::connect(&config, self.schemes).map_err(told)?;
+        let (objects, prefix) = backend::connect(&config, self.allowed).map_err(told)?;
         backend::probe(&objects, &prefix).await.map_err(told)?;
         let objects = Arc::new(Metered::new(objects, self.metrics.clone()));
         let options = Options { caches: self.memory.clone(), ..Options::default() };
@@ -365,7 +364,7 @@ mod tests {
             metrics: Arc::new(Metrics::new()),
             memory: varve_store::Caches::default(),
         };
-        let stores = Stores::new(client, caches, false, &world);
+        let stores = Stores::new(client, caches, Allowed::default(), &world);
         let begun = Instant::now();
         let slot = stores.slot("field", "varve-store", begun);
         assert!(Arc::ptr_eq(&slot, &stores.slot("field", "varve-store", begun + IDLE / 2)));

@@ -90,6 +90,12 @@ pub fn plan(job: Uuid, plan: &Hash) -> String {
     format!("{}/plan/{plan}", job_prefix(job))
 }
 
+/// `jobs/<commit uid>/fetch/<hash>`: what an import pod is to fetch, by the plain BLAKE3 of its bytes. The Commit
+/// object stands in for the Job.
+pub fn fetch_list(commit: Uuid, list: &Hash) -> String {
+    format!("{}/fetch/{list}", job_prefix(commit))
+}
+
 /// `jobs/<job uid>/<shard>`: what the results of a shard lie under.
 pub fn shard_prefix(job: Uuid, shard: u32) -> String {
     format!("{}/{shard}", job_prefix(job))
@@ -100,7 +106,7 @@ pub fn results(job: Uuid, shard: u32, pod: Uuid, n: u64) -> String {
     format!("{}/{pod}/{n}", shard_prefix(job, shard))
 }
 
-/// The shard, pod and number of a key of results below [`job_prefix`]; none for a plan's.
+/// The shard, pod and number of a key of results below [`job_prefix`]; none for a plan's or a fetch list's.
 pub fn parse_results(key: &str) -> Option<(u32, Uuid, u64)> {
     let mut parts = key.rsplit('/');
     let n = parts.next()?.parse().ok()?;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 use varve_format::{DecodeError, Hash, MapError, NameError};
 
+use crate::backend::guard::find_refusal;
 use crate::owner::Adopt;
 
 /// Everything that this crate refuses or fails at.
@@ -314,6 +315,9 @@ impl Error {
 
     /// Sorts an error of the client by what the user can do about it.
     pub(crate) fn backend(doing: &str, source: object_store::Error) -> Self {
+        if let Some(refused) = find_refusal(&source) {
+            return Self::Config { what: format!("{doing}: {refused}") };
+        }
         let what = innermost(&source);
         if is_missing_bucket(&source, &what) {
             return Self::BucketNotFound { what };

@@ -1,5 +1,6 @@
-//! What operator and keepers exchange: plans, named by their hash, and results, under keys that no two pods share.
-//! What is read in part, or has no hash in its key, ends in one. Everything is written once; the same bytes again are the same write again.
+//! What operator and pods exchange: plans and lists of what to fetch, named by their hash, and results, under keys that
+//! no two pods share. What is read in part, or has no hash in its key, ends in one. Everything is written once; the same
+//! bytes again are the same write again.
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -75,6 +76,20 @@ impl Store {
     pub async fn put_results(&self, job: Uuid, key: ResultKey, results: &ShardResults) -> Result<()> {
         let results = ShardResults { format: 1, ..results.clone() };
         self.put_once(&keys::results(job, key.shard, key.pod, key.n), encode_checked(&results).into()).await
+    }
+
+    /// Writes what an import pod is to fetch, and returns its hash: the same list is the same object.
+    pub async fn put_fetch_list(&self, commit: Uuid, list: Bytes) -> Result<Hash> {
+        let id = Hash::of_content(&list);
+        self.put_once(&keys::fetch_list(commit, &id), list).await?;
+        Ok(id)
+    }
+
+    /// What an import pod is to fetch, as it was written.
+    pub async fn get_fetch_list(&self, commit: Uuid, id: &Hash) -> Result<Bytes> {
+        let key = keys::fetch_list(commit, id);
+        let list = self.objects().get(&key).await?;
+        if Hash::of_content(&list) == *id { Ok(list) } else { Err(Error::corrupt(key, "it does not have its hash")) }
     }
 
     /// Records what an import pod fetched; the Commit stands in for the Job.

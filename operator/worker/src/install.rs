@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use varve_api::pod;
 
-use crate::keeper::layout::Layout;
+use crate::pod::layout::Layout;
+use crate::pod::{ENV_INSTALL_SHIM, ENV_VOLUME};
 
 /// Where the shim is taken from and where the shared volume is.
 #[derive(Debug)]
@@ -23,8 +24,8 @@ impl Install {
     pub fn from_env() -> Self {
         let path = |name: &str, default: String| std::env::var_os(name).map_or_else(|| default.into(), PathBuf::from);
         Self {
-            shim: path("VARVE_INSTALL_SHIM", format!("/{}", pod::SHIM)),
-            volume: path("VARVE_VOLUME", pod::VOLUME_PATH.to_owned()),
+            shim: path(ENV_INSTALL_SHIM, format!("/{}", pod::SHIM)),
+            volume: path(ENV_VOLUME, pod::VOLUME_PATH.to_owned()),
         }
     }
 

@@ -10,6 +10,7 @@
 pub mod import;
 pub mod install;
 pub mod keeper;
+mod pod;
 pub mod protocol;
 pub mod shim;
 pub mod termination;

@@ -24,7 +24,7 @@ fn serve(answers: &'static [(&'static str, &'static str)]) -> SocketAddr {
                 request.push(byte[0]);
             }
             let request = String::from_utf8_lossy(&request).into_owned();
-            let path = request.split(' ').nth(1).unwrap_or_default();
+            let path = request.split([' ', '?']).nth(1).unwrap_or_default();
             let answer = answers
                 .iter()
                 .find(|(known, _)| *known == path)
@@ -46,15 +46,16 @@ struct Imported {
 
 async fn import(world: &World, wanted: serde_json::Value) -> Imported {
     let commit = Uuid::now_v7();
+    let list = world.store.put_fetch_list(commit, wanted.to_string().into()).await.unwrap();
     let log = world.path("termination");
     let output = Command::new(program())
         .arg("import")
-        .env("VARVE_IMPORT", wanted.to_string())
+        .env("VARVE_IMPORT", list.to_string())
         .env("VARVE_JOB_UID", commit.to_string())
         .env("VARVE_POD_UID", Uuid::now_v7().to_string())
         .env("VARVE_STORE", world.path("secret"))
         .env("VARVE_IMPORT_SECRETS", world.path("import-secrets"))
-        .env("VARVE_LOCAL_STORES", "true")
+        .env("VARVE_ALLOW_LOCAL_STORES", "true")
         .env("VARVE_TERMINATION_LOG", &log)
         .output()
         .unwrap();
@@ -152,5 +153,52 @@ async fn a_spec_that_cannot_be_right_is_refused_before_anything_is_fetched() {
     ] {
         let imported = import(&world, wanted).await;
         assert_eq!((imported.code, imported.reason.as_str()), (Some(41), reason), "{}", imported.message);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_long_urls_and_dollars_in_paths_are_fetched_as_they_stand() {
+    let signature = "s".repeat(2_000);
+    let address = serve(&[("/a", "200 OK\r\ncontent-length: 1\r\n\r\na")]);
+    let world = World::with(&[]).await;
+    let url = format!("http://{address}/a?signature={signature}");
+    let paths: Vec<String> = (0..100).map(|n| format!("/$$/$(VARVE_JOB_UID)/{n:03}")).collect();
+    let wanted: Vec<_> = paths.iter().map(|path| serde_json::json!({"path": path, "url": url})).collect();
+    assert!(serde_json::to_string(&wanted).unwrap().len() > 128 << 10, "more than Linux lets one variable hold");
+    let imported = import(&world, wanted.into()).await;
+    assert_eq!((imported.code, imported.reason.as_str()), (Some(0), "Imported"), "{}", imported.message);
+    let fetched: Vec<String> = imported.results.unwrap().edits.iter().map(|edit| format!("/{}", edit.path)).collect();
+    assert_eq!(fetched, paths);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_secret_can_neither_read_the_pod_s_files_nor_ask_a_metadata_service() {
+    let world = World::with(&[]).await;
+    let put = serde_json::json!([{"path": "/in", "objectStore": {"url": "az://c/p/", "secretName": "field"}}]);
+    let secret = world.path("import-secrets/field");
+    for (keys, reason, why) in [
+        (
+            [
+                ("federated_token_file", "/var/run/varve/store/aws_secret_access_key"),
+                ("client_id", "a"),
+                ("tenant_id", "b"),
+            ],
+            "ImportInvalid",
+            "key `federated_token_file` may not stand",
+        ),
+        (
+            [("azure_storage_endpoint", "http://169.254.169.254/"), ("account_name", "a"), ("allow_http", "true")],
+            "UrlRefused",
+            "169.254.169.254: link-local",
+        ),
+    ] {
+        let _ = fs::remove_dir_all(&secret);
+        fs::create_dir_all(&secret).unwrap();
+        for (key, value) in keys {
+            fs::write(secret.join(key), value).unwrap();
+        }
+        let imported = import(&world, put.clone()).await;
+        assert_eq!((imported.code, imported.reason.as_str()), (Some(41), reason), "{}", imported.message);
+        assert!(imported.message.contains(why), "{}", imported.message);
     }
 }

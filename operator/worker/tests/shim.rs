@@ -1,7 +1,7 @@
 //! The real shim as a process of its own, against a keeper that each test plays.
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -208,6 +208,16 @@ fn a_command_over_its_time_is_asked_to_end_and_then_killed() {
 }
 
 #[test]
+fn a_command_that_leaves_its_process_group_cannot_outlive_its_time() {
+    let mut shim = Shim::start();
+    let script = "exec python3 -c 'import os, signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n\
+                  os.setpgid(0, os.getpgid(os.getppid()))\nprint(1, flush=True)\ntime.sleep(1000)'";
+    let evading = Run { timeout_seconds: Some(1), ..shell(script) };
+    let (printed, ended) = shim.run_this(evading);
+    assert_eq!((printed.as_str(), ended.outcome), ("1\n", Outcome::TimedOut));
+}
+
+#[test]
 fn what_a_command_leaves_running_is_killed_before_its_end_is_reported() {
     let mut shim = Shim::start();
     // One in the command's process group, one in a session of its own, one orphaned below that,
@@ -223,6 +233,26 @@ fn what_a_command_leaves_running_is_killed_before_its_end_is_reported() {
     }
     let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", shim.process.id())).unwrap();
     assert_eq!(children.trim(), "", "no zombie is left");
+}
+
+#[test]
+fn what_is_printed_after_a_run_was_given_up_belongs_to_no_other() {
+    let mut shim = Shim::start();
+    shim.begin("echo $$; read forever </dev/zero");
+    let pid = shim.printed();
+    // As a process that cannot be killed would: it holds the run's output open beyond its end.
+    let mut late = fs::OpenOptions::new().write(true).open(format!("/proc/{}/fd/1", pid.trim())).unwrap();
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(pid.trim().parse().unwrap()).unwrap(),
+        rustix::process::Signal::KILL,
+    )
+    .unwrap();
+    assert_eq!(shim.until_ended().1.outcome, Outcome::Signalled { signal: 9 });
+    late.write_all(b"late").unwrap();
+    shim.begin("echo begun; sleep 0.2; echo next");
+    assert_eq!(shim.printed(), "begun\n");
+    drop(late); // the end of the old pipe is not one of the new run's
+    assert_eq!(shim.until_ended().0, "next\n");
 }
 
 #[test]
@@ -319,10 +349,7 @@ fn what_is_handed_over_is_open_to_everybody_and_what_failed_is_cleared() {
 /// As in a container: PID 1 of a namespace of its own, in which `kill -1` reaches everything.
 #[test]
 fn as_pid_1_of_a_container_it_leaves_nothing_behind_and_honours_signals() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: a process namespace needs root");
-        return;
-    }
+    assert!(rustix::process::geteuid().is_root(), "a process namespace needs root: run the tests as root");
     let mut command = Command::new("unshare");
     command.args(["--pid", "--fork", "--kill-child", "--mount-proc", env!("CARGO_BIN_EXE_varve-shim")]);
     let mut shim = Shim::start_as(command);

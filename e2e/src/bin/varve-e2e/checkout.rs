@@ -9,13 +9,13 @@ use kube::{Api, Client};
 use varve_api::Repo;
 use varve_api::repo::{DEFAULT_BRANCH, DEFAULT_STORE};
 use varve_e2e::data::record_at;
-use varve_store::backend::{self, Schemes};
+use varve_store::backend::{self, Allowed};
 use varve_store::{Entry, Store};
 
 /// Writes the main branches and says how many files they have; gives back the count.
 pub(crate) async fn checkout(namespace: &str, repos: &[String], folder: &Path) -> Result<u64> {
     let client = Client::try_default().await.context("connect to the cluster in KUBECONFIG")?;
-    let (backend, prefix) = backend::connect(&store_config(&client, namespace).await?, Schemes::Buckets)?;
+    let (backend, prefix) = backend::connect(&store_config(&client, namespace).await?, Allowed::default())?;
     let store = Store::open(backend, prefix).await?;
     std::fs::create_dir_all(folder).with_context(|| format!("make folder {}", folder.display()))?;
     let mut files = 0;

@@ -8,6 +8,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use k8s_openapi::api::{batch::v1::Job as BatchJob, core::v1::Pod, core::v1::Secret};
 use kube::{Api, Resource, ResourceExt};
+use uuid::Uuid;
 use varve_api::{commit::Commit, conditions::Reason, labels, names, pod::RUN_AS, repo::Repo};
 use varve_engine::{
     commit::fetches,
@@ -45,7 +46,7 @@ pub(super) async fn results(
         if let Some((message, true)) = before {
             return Err(Error::stalled(Reason::ImportFailed, message));
         }
-        start(cx, commit, repo).await?;
+        start(cx, commit, (store, uid), repo).await?;
         return Err(under_way(before, "a pod is being started to fetch what the Commit puts"));
     };
     if job.metadata.deletion_timestamp.is_some() {
@@ -104,7 +105,7 @@ async fn fail(
     Err(Error::stalled(Reason::ImportFailed, message))
 }
 
-async fn start(cx: &Cx, commit: &Arc<Commit>, repo: &Repo) -> Result<()> {
+async fn start(cx: &Cx, commit: &Arc<Commit>, (store, uid): (&Store, Uuid), repo: &Repo) -> Result<()> {
     let namespace = commit.namespace().unwrap_or_default();
     let changes = commit.spec.changes.as_deref().unwrap_or_default();
     let puts: Vec<_> = fetches(changes).map(|(_, put)| put).collect();
@@ -112,11 +113,15 @@ async fn start(cx: &Cx, commit: &Arc<Commit>, repo: &Repo) -> Result<()> {
     for secret in secrets.collect::<BTreeSet<_>>() {
         check_secret(cx, &namespace, secret).await?;
     }
+    let list = store.put_fetch_list(uid, pod::fetch_list(&puts).into()).await;
+    let list = list.map_err(Error::store("write what to fetch"))?;
     let space = cx.caches.namespaces.get_cluster(&namespace);
     let around = Surroundings {
         run_as: space.as_ref().map_or(Some(RUN_AS), |space| Surroundings::run_as(space.annotations())),
         own_image: cx.settings.image.clone(),
         store_secret: repo.spec.store_ref.name.clone(),
+        allows_local_stores: cx.settings.allowed.local_stores,
+        allows_machine_credentials: cx.settings.allowed.machine_credentials,
         namespace,
     };
     let job = ImportJob {
@@ -124,6 +129,7 @@ async fn start(cx: &Cx, commit: &Arc<Commit>, repo: &Repo) -> Result<()> {
         commit_uid: commit.uid().unwrap_or_default(),
         repo: repo.name_any(),
         puts,
+        list,
     };
     let there = cx.act.create(&pod::import(&job, &around)).await?.into_inner();
     if is_owned_by(&there, commit) {

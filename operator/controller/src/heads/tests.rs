@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 use varve_api::repo::{Repo, RepoSpec, RepoStatus};
 use varve_format::{BranchName, CommitIdentity, CommitName, Hash, MapKind, commit::Provenance};
-use varve_store::{NodeRef, Store};
+use varve_store::{NodeRef, Store, backend::Allowed};
 
 use super::*;
 use crate::{
@@ -149,7 +149,7 @@ impl Ground {
             image: "varve".into(),
             insecure_registries: Vec::new(),
             concurrency: 1,
-            allows_local_stores: true,
+            allowed: Allowed { local_stores: true, ..Allowed::default() },
         };
         let (_, leading) = watch::channel(true);
         let world = World {

@@ -317,6 +317,8 @@ fn batch_job(
         namespace,
         own_image: cx.settings.image.clone(),
         store_secret: target.secret.clone(),
+        allows_local_stores: cx.settings.allowed.local_stores,
+        allows_machine_credentials: cx.settings.allowed.machine_credentials,
     };
     let shard_job = ShardJob {
         job: job.name_any(),

@@ -28,13 +28,7 @@ pub(super) fn install(around: &Surroundings) -> Container {
 pub(super) fn keeper(job: &ShardJob<'_>, around: &Surroundings) -> Container {
     Container {
         args: Some(vec!["keeper".to_owned()]),
-        env: Some(vec![
-            literal(pod::ENV_PLAN, job.plan.to_string()),
-            literal(pod::ENV_JOB_UID, job.job_uid.clone()),
-            field(pod::ENV_NAMESPACE, "metadata.namespace"),
-            field(pod::ENV_POD_UID, "metadata.uid"),
-            field(pod::ENV_NODE, "spec.nodeName"),
-        ]),
+        env: Some(own_env([literal(pod::ENV_PLAN, job.plan.to_string())], &job.job_uid, around)),
         volume_mounts: Some(vec![
             mount(pod::VOLUME, pod::VOLUME_PATH),
             read_only(mount(pod::STORE_VOLUME, pod::STORE_PATH)),
@@ -99,6 +93,23 @@ pub(super) fn own(name: &str, around: &Surroundings) -> Container {
         }),
         ..Container::default()
     }
+}
+
+/// What a container of ours is told that works on a store: its `task`, for whom, who it is, and what is allowed.
+pub(super) fn own_env<const N: usize>(task: [EnvVar; N], job_uid: &str, around: &Surroundings) -> Vec<EnvVar> {
+    let identity = [
+        literal(pod::ENV_JOB_UID, job_uid.to_owned()),
+        field(pod::ENV_NAMESPACE, "metadata.namespace"),
+        field(pod::ENV_POD_UID, "metadata.uid"),
+        field(pod::ENV_NODE, "spec.nodeName"),
+    ];
+    let allowed = [
+        (pod::ENV_ALLOW_LOCAL_STORES, around.allows_local_stores),
+        (pod::ENV_ALLOW_MACHINE_CREDENTIALS, around.allows_machine_credentials),
+    ];
+    let allowed =
+        allowed.into_iter().filter(|(_, is_allowed)| *is_allowed).map(|(name, _)| literal(name, "true".into()));
+    task.into_iter().chain(identity).chain(allowed).collect()
 }
 
 /// What PodSecurity `restricted` asks of a container.

@@ -7,12 +7,17 @@ use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec, SecretVolu
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use varve_api::commit::Put;
 use varve_api::{labels, names, pod};
+use varve_format::Hash;
 
-use super::containers::{field, literal, mount, own, read_only};
+use super::containers::{literal, mount, own, own_env, read_only};
 use super::{GRACE_SECONDS, Owner, SECONDS_AFTER_END, Surroundings, empty_dir, failure_policy, managed, owned_by};
 
 /// How often a failed fetch is made again, 10 s · 2ⁿ apart: a server that is down for a minute is a normal day.
 const BACKOFF_LIMIT: i32 = 4;
+
+/// How long all tries of an import may take together: a day moves 8 TB at 100 MB/s, and a server that sends a byte a
+/// minute is not waited for longer.
+const DEADLINE_SECONDS: i64 = 24 * 60 * 60;
 
 /// What is to be fetched for a Commit.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +30,13 @@ pub struct ImportJob<'a> {
     pub repo: String,
     /// The puts that name something outside, in order; see [`crate::commit::fetches`].
     pub puts: Vec<&'a Put>,
+    /// The hash of [`fetch_list`] of these, which lies in the store.
+    pub list: Hash,
+}
+
+/// The puts as the import pod reads them: JSON, each a [`Put`].
+pub fn fetch_list(puts: &[&Put]) -> Vec<u8> {
+    serde_json::to_vec(puts).expect("a put has strings for keys")
 }
 
 /// The batch Job that fetches it.
@@ -42,6 +54,7 @@ pub fn import(job: &ImportJob<'_>, around: &Surroundings) -> BatchJob {
             backoff_limit: Some(BACKOFF_LIMIT),
             pod_replacement_policy: Some("Failed".to_owned()),
             pod_failure_policy: Some(failure_policy_of_import()),
+            active_deadline_seconds: Some(DEADLINE_SECONDS),
             ttl_seconds_after_finished: Some(SECONDS_AFTER_END),
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta { labels: Some(labels), ..ObjectMeta::default() }),
@@ -53,10 +66,12 @@ pub fn import(job: &ImportJob<'_>, around: &Surroundings) -> BatchJob {
     }
 }
 
-/// `FailIndex` needs a limit per index, which one pod has no use for.
+/// Of the rules for shards those that hold here: a drained pod costs nothing, and what can never be fetched fails at
+/// once. Whatever else fails counts, also where the pod says that a later try may succeed: else a host that is never
+/// found would be asked for ever, and the Commit never say so. (`FailIndex` needs a limit per index.)
 fn failure_policy_of_import() -> k8s_openapi::api::batch::v1::PodFailurePolicy {
     let mut policy = failure_policy(pod::IMPORT);
-    policy.rules.retain(|rule| rule.action != "FailIndex");
+    policy.rules.retain(|rule| rule.on_pod_conditions.is_some() || rule.action == "FailJob");
     policy
 }
 
@@ -73,7 +88,6 @@ fn import_pod(job: &ImportJob<'_>, secrets: &BTreeSet<&str>, around: &Surroundin
 }
 
 fn import_container(job: &ImportJob<'_>, secrets: &BTreeSet<&str>, around: &Surroundings) -> Container {
-    let what = serde_json::to_string(&job.puts).expect("a put has strings for keys");
     let imported = secrets
         .iter()
         .enumerate()
@@ -82,13 +96,7 @@ fn import_container(job: &ImportJob<'_>, secrets: &BTreeSet<&str>, around: &Surr
         [read_only(mount(pod::STORE_VOLUME, pod::STORE_PATH)), mount(pod::TMP_VOLUME, "/tmp")];
     Container {
         args: Some(vec!["import".to_owned()]),
-        env: Some(vec![
-            literal(pod::ENV_IMPORT, what),
-            literal(pod::ENV_JOB_UID, job.commit_uid.clone()),
-            field(pod::ENV_NAMESPACE, "metadata.namespace"),
-            field(pod::ENV_POD_UID, "metadata.uid"),
-            field(pod::ENV_NODE, "spec.nodeName"),
-        ]),
+        env: Some(own_env([literal(pod::ENV_IMPORT, job.list.to_string())], &job.commit_uid, around)),
         volume_mounts: Some(own_mounts.into_iter().chain(imported).collect()),
         ..own(pod::IMPORT, around)
     }

@@ -25,7 +25,7 @@ use varve_api::{API_VERSION, exit_codes, labels, names, pod};
 use varve_format::Hash;
 
 pub use check::{PodError, check, secrets_named};
-pub use import::{ImportJob, import};
+pub use import::{ImportJob, fetch_list, import};
 pub use platform::architecture;
 
 /// How often Kubernetes may replace a shard's failed pod. Tries are counted per datum in the store, so this only
@@ -47,6 +47,10 @@ pub struct Surroundings {
     pub store_secret: String,
     /// The user to run as where nothing else says; none where the namespace gives out its own (OpenShift).
     pub run_as: Option<i64>,
+    /// Whether stores may be on the machine's disk, which our containers must be told.
+    pub allows_local_stores: bool,
+    /// Whether a store whose Secret holds no credentials gets those of the machine, which our containers must be told.
+    pub allows_machine_credentials: bool,
 }
 
 impl Surroundings {

@@ -16,6 +16,8 @@ fn around() -> Surroundings {
         own_image: "registry.example/varve:1".into(),
         store_secret: "varve-store".into(),
         run_as: Some(65_532),
+        allows_local_stores: false,
+        allows_machine_credentials: false,
     }
 }
 
@@ -197,6 +199,20 @@ fn devices_and_settings_reach_the_users_container_and_pod() {
 }
 
 #[test]
+fn what_the_installer_allows_is_handed_on_to_our_containers_alone() {
+    let around = Surroundings { allows_machine_credentials: true, ..around() };
+    let snapshot = snapshot();
+    let names = |container: &KubeContainer| -> Vec<String> {
+        let env = container.env.iter().flatten().filter(|env| env.name.starts_with("VARVE_ALLOW"));
+        env.map(|env| format!("{}={}", env.name, env.value.clone().unwrap_or_default())).collect()
+    };
+    let user = containers::user(&snapshot, &around);
+    assert_eq!(names(&user), [""; 0]);
+    let keeper = KubeContainer { env: Some(containers::own_env([], "uid", &around)), ..user };
+    assert_eq!(names(&keeper), ["VARVE_ALLOW_MACHINE_CREDENTIALS=true"]);
+}
+
+#[test]
 fn openshift_gives_its_own_users() {
     let annotations = BTreeMap::from([("openshift.io/sa.scc.uid-range".to_owned(), "1000/1".to_owned())]);
     assert_eq!(Surroundings::run_as(&annotations), None);
@@ -281,23 +297,27 @@ fn an_import_runs_in_the_commits_namespace_with_the_secrets_it_names() {
     let plain = Put { path: "/a.png".into(), url: Some("https://example.org/a.png".into()), ..Put::default() };
     let source = ObjectStoreSource { url: "s3://field/2026/".into(), secret_name: Some("field".into()) };
     let bucket = Put { path: "/2026".into(), object_store: Some(source), ..Put::default() };
+    let puts = vec![&plain, &bucket];
+    let list = fetch_list(&puts);
+    assert_eq!(serde_json::from_slice::<Vec<Put>>(&list).unwrap(), [plain.clone(), bucket.clone()]);
     let job = ImportJob {
         commit: "images.first".into(),
         commit_uid: "commit-uid".into(),
         repo: "images".into(),
-        puts: vec![&plain, &bucket],
+        puts,
+        list: Hash::of_content(&list),
     };
     let made = import(&job, &around());
     assert_eq!(made.metadata.name.as_deref(), Some("images-first-import"));
     assert_eq!(made.metadata.namespace.as_deref(), Some("photos"));
     assert_eq!(made.metadata.owner_references.as_ref().unwrap()[0].uid, "commit-uid");
+    let spec = made.spec.clone().unwrap();
+    let rules: Vec<_> = spec.pod_failure_policy.unwrap().rules.into_iter().map(|rule| rule.action).collect();
+    assert_eq!(rules, ["Ignore", "FailJob"], "a try that failed for a reason that may pass counts, too");
+    assert_eq!((spec.backoff_limit, spec.active_deadline_seconds), (Some(4), Some(86_400)));
     let import = container(&pod_of(&made), "import");
     let env = |name: &str| import.env.iter().flatten().find(|env| env.name == name).and_then(|env| env.value.clone());
-    let expected = serde_json::json!([
-        {"path": "/a.png", "url": "https://example.org/a.png"},
-        {"path": "/2026", "objectStore": {"url": "s3://field/2026/", "secretName": "field"}},
-    ]);
-    assert_eq!(serde_json::from_str::<serde_json::Value>(&env("VARVE_IMPORT").unwrap()).unwrap(), expected);
+    assert_eq!(env("VARVE_IMPORT"), Some(Hash::of_content(&list).to_string()));
     assert_eq!(env("VARVE_JOB_UID").as_deref(), Some("commit-uid"));
     let mounts: Vec<String> = import.volume_mounts.into_iter().flatten().map(|mount| mount.mount_path).collect();
     assert_eq!(mounts, ["/var/run/varve/store", "/tmp", "/var/run/varve/import/field"]);

@@ -16,7 +16,7 @@ use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
-use varve_store::backend::{self, Schemes};
+use varve_store::backend::{self, Allowed};
 use varve_store::{CountingEnvironment, Options, Store};
 
 /// Begin of the clock in tests.
@@ -51,8 +51,8 @@ impl Place {
         };
         let mut config: BTreeMap<String, String> = std::env::vars().filter_map(option).collect();
         config.insert(backend::URL.to_owned(), format!("{}/{}", url.trim_end_matches('/'), uuid::Uuid::now_v7()));
-        let (backend, prefix) =
-            backend::connect(&config, Schemes::BucketsAndLocal).expect("VARVE_TEST_STORE_URL works");
+        let (backend, prefix) = backend::connect(&config, Allowed { local_stores: true, ..Allowed::default() })
+            .expect("VARVE_TEST_STORE_URL works");
         Some(Self { backend, prefix })
     }
 

@@ -13,15 +13,16 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use serde::Deserialize;
 use tokio::io::AsyncRead;
 use uuid::Uuid;
+use varve_api::commit::Put;
 use varve_api::{exit_codes, pod};
 use varve_format::records::{ContentRef, ImportEdit, ImportResults};
-use varve_format::{Kind, RepoPath};
+use varve_format::{Hash, Kind, RepoPath};
 use varve_store::{Error as StoreError, Session, Store, backend};
 
-use crate::keeper::config::{ConfigError, parsed, path, read_secret, schemes};
+use crate::pod::config::{ConfigError, allowed, parsed, path, read_secret};
+use crate::pod::{ENV_IMPORT_SECRETS, ENV_STORE};
 use crate::termination::Termination;
 
 /// Files fetched at once: hides the latency of many small ones.
@@ -70,24 +71,6 @@ impl From<ConfigError> for ImportError {
     }
 }
 
-/// One thing to fetch, as the operator writes it into the pod.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Wanted {
-    /// Where it goes, as the Commit writes it: with one leading `/`.
-    path: String,
-    url: Option<String>,
-    object_store: Option<WantedObjects>,
-}
-
-/// One object, or all below a prefix that ends in `/`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct WantedObjects {
-    url: String,
-    secret_name: Option<String>,
-}
-
 /// Where one file comes from.
 #[derive(Debug, Clone)]
 enum Source {
@@ -118,16 +101,14 @@ pub async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<usize, ImportError> {
-    let wanted = read_wanted()?;
     let job_uid: Uuid = parsed(pod::ENV_JOB_UID, "the uid of the Commit")?;
     let pod_uid: Uuid = parsed(pod::ENV_POD_UID, "the uid of the pod")?;
-    let secrets = path("VARVE_IMPORT_SECRETS", pod::IMPORT_PATH);
-    let fetches = plan(&wanted, &secrets).await?;
-
+    let secrets = path(ENV_IMPORT_SECRETS, pod::IMPORT_PATH);
     let to_store = |error: StoreError| ImportError::store("write to the store", &error);
     let (backend, prefix) =
-        backend::connect(&read_secret(&path("VARVE_STORE", pod::STORE_PATH))?, schemes()).map_err(to_store)?;
+        backend::connect(&read_secret(&path(ENV_STORE, pod::STORE_PATH))?, allowed()).map_err(to_store)?;
     let store = Store::open(backend, prefix).await.map_err(to_store)?;
+    let fetches = plan(&read_list(&store, job_uid).await?, &secrets).await?;
     let session = store.session();
     let client = fetch::client()?;
     let edits = stream::iter(&fetches).map(|fetch| import(&session, &client, fetch)).buffered(FETCHES_AT_ONCE);
@@ -138,20 +119,21 @@ async fn run() -> Result<usize, ImportError> {
     Ok(files)
 }
 
-fn read_wanted() -> Result<Vec<Wanted>, ImportError> {
-    let text = std::env::var(pod::ENV_IMPORT).unwrap_or_default();
-    serde_json::from_str(&text).map_err(|error| {
-        ImportError::never("ImportInvalid", format!("variable {} must list what to fetch: {error}", pod::ENV_IMPORT))
-    })
+async fn read_list(store: &Store, commit: Uuid) -> Result<Vec<Put>, ImportError> {
+    let list: Hash = parsed(pod::ENV_IMPORT, "the hash of a list of what to fetch, 64 hexadecimal digits")?;
+    let bytes = store.get_fetch_list(commit, &list).await;
+    let bytes = bytes.map_err(|error| ImportError::store("read what to fetch", &error))?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| ImportError::never("ImportInvalid", format!("read what to fetch, list {list}: {error}")))
 }
 
 /// Every single file to fetch, prefixes listed.
-async fn plan(wanted: &[Wanted], secrets: &std::path::Path) -> Result<Vec<Fetch>, ImportError> {
+async fn plan(puts: &[Put], secrets: &std::path::Path) -> Result<Vec<Fetch>, ImportError> {
     let mut fetches = Vec::new();
-    for wanted in wanted {
-        let to = RepoPath::parse_absolute(&wanted.path)
+    for put in puts {
+        let to = RepoPath::parse_absolute(&put.path)
             .map_err(|error| ImportError::never("InvalidPath", error.to_string()))?;
-        match (&wanted.url, &wanted.object_store) {
+        match (&put.url, &put.object_store) {
             (Some(url), None) => fetches.push(Fetch { to, from: Source::Url(url.clone()) }),
             (None, Some(objects)) => {
                 let secret: Option<PathBuf> = objects.secret_name.as_ref().map(|name| secrets.join(name));
@@ -160,7 +142,7 @@ async fn plan(wanted: &[Wanted], secrets: &std::path::Path) -> Result<Vec<Fetch>
                 }
             }
             _ => {
-                let message = format!("{}: exactly one of url and objectStore must be set", wanted.path);
+                let message = format!("{}: exactly one of url and objectStore must be set", put.path);
                 return Err(ImportError::never("ImportInvalid", message));
             }
         }

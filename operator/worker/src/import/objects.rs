@@ -10,13 +10,12 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::io::AsyncRead;
 use tokio_util::io::StreamReader;
-use url::Url;
 use varve_format::RepoPath;
 use varve_store::backend;
+use varve_store::backend::guard::find_refusal;
 
 use super::ImportError;
-use super::fetch::check;
-use crate::keeper::config::{read_secret, schemes};
+use crate::pod::config::{allowed, read_secret};
 
 /// One object to fetch.
 #[derive(Debug, Clone)]
@@ -37,6 +36,7 @@ impl Object {
     fn failure(&self, error: &object_store::Error) -> ImportError {
         let message = format!("fetch {}: {error}", self.shown);
         match error {
+            error if find_refusal(error).is_some() => ImportError::never("UrlRefused", message),
             object_store::Error::NotFound { .. } => ImportError::never(
                 "ObjectNotFound",
                 format!("fetch {}: no such object (a key that begins or ends with `/` can't be imported)", self.shown),
@@ -63,6 +63,7 @@ pub(crate) async fn find(
         return Ok(vec![(to.clone(), object(prefix, url.to_owned()))]);
     }
     let listing = |error: object_store::Error| match &error {
+        error if find_refusal(error).is_some() => ImportError::never("UrlRefused", format!("list {url}: {error}")),
         object_store::Error::InvalidPath { .. } => {
             ImportError::never("InvalidPath", format!("list {url}: a key is no legal path: {error}"))
         }
@@ -106,16 +107,7 @@ fn connect(url: &str, secret: Option<&FilePath>) -> Result<(Arc<dyn ObjectStore>
             read_secret(folder).map_err(|error| ImportError::retryable("ImportSecretMissing", error.to_string()))?
         }
     };
-    for (key, value) in &config {
-        // The address that the bytes come from is the Secret's to choose, but not every address.
-        if key.to_ascii_lowercase().ends_with("endpoint")
-            && let Ok(endpoint) = Url::parse(value.trim())
-        {
-            check(&endpoint)
-                .map_err(|why| ImportError::never("UrlRefused", format!("{key} of the import Secret: {why}")))?;
-        }
-    }
     config.insert(backend::URL.into(), url.to_owned());
-    backend::connect(&config, schemes())
+    backend::connect_to_fetch(&config, allowed())
         .map_err(|error| ImportError::never("ImportInvalid", format!("fetch {url}: {error}")))
 }

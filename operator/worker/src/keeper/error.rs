@@ -34,10 +34,27 @@ impl StageError {
     pub(crate) fn is_passing(&self) -> bool {
         match self {
             Self::Plan(_) => false,
+            Self::Store(StoreError::Io { source, .. }) => !is_lasting(source),
             Self::Store(error) => is_passing(error),
-            Self::Disk { .. } => true,
+            Self::Disk { source, .. } => !is_lasting(source),
         }
     }
+}
+
+/// Whether an error of the disk says something of what was asked, which no other time or pod will change.
+pub(crate) fn is_lasting(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::InvalidFilename // a legal path below a folder of ours may be too long for the system
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::FileTooLarge
+            | io::ErrorKind::Unsupported
+    )
+}
+
+/// Whether the disk has no room for what was asked: another datum may still fit.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Whether a store error may go away by itself or by a change of configuration, so that the pod

@@ -7,7 +7,7 @@ use varve_format::{DecodeError, RepoPath, Totals, name::check_name};
 use varve_store::{Entry, Store};
 
 use super::error::StageError;
-use super::layout::make_folder;
+use crate::pod::layout::make_folder;
 
 /// A member of a datum, typed.
 #[derive(Debug)]

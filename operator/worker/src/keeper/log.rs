@@ -38,6 +38,11 @@ impl Log {
         self.file.is_some().then_some(self.path.as_path())
     }
 
+    /// Bytes kept.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Adds what was printed.
     pub(crate) fn append(&mut self, printed: &[u8]) -> io::Result<()> {
         self.tail.extend_from_slice(&printed[printed.len().saturating_sub(2 * TAIL_BYTES)..]);

@@ -1,24 +1,22 @@
 //! The container beside the user's: fetches inputs ahead, collects outputs, records results.
 //!
 //! Alone in the pod it holds store access. [`shard`] is its main loop, [`record`] the one writer of
-//! results, [`layout`] the folders that a datum passes through. What a datum's end means is decided
+//! results, [`crate::pod::layout`] the folders that a datum passes through. What a datum's end means is decided
 //! in [`verdict`], what runs next in [`queue`]: both pure. A finished datum is never run again:
 //! [`plan`] reads from the store what is left, also after a crash at any point.
 
 mod beneath;
-pub(crate) mod config;
 mod environment;
 mod error;
 mod inputs;
-pub(crate) mod layout;
-mod link;
-mod links;
 mod log;
 mod outputs;
 mod plan;
 mod queue;
 mod record;
 mod shard;
+mod shim_stream;
+mod symlinks;
 mod verdict;
 
 use std::process::ExitCode;
@@ -30,15 +28,15 @@ use tokio_util::sync::CancellationToken;
 use varve_api::{exit_codes, pod};
 use varve_store::{Store, backend};
 
+use crate::pod::config::Config;
+use crate::pod::layout::Layout;
 use crate::protocol::ToShim;
 use crate::termination::Termination;
-use config::Config;
 use error::{Failure, is_passing};
-use layout::Layout;
-use link::{Link, Said};
 use queue::pause;
 use record::{Recorder, Shard, Tally};
 use shard::Server;
+use shim_stream::{Link, Said};
 
 /// Tries to open the store and read the plan before the pod gives up, about a minute.
 const START_TRIES: u32 = 6;
@@ -84,7 +82,7 @@ async fn keep(progress: &mut Progress) -> Result<(), Failure> {
     let layout = Layout::at(&config.volume);
     // Open for the shim before anything slow: its first contact has a deadline too.
     layout.reset().map_err(|source| Failure::Disk { doing: "clear the shared volume", source })?;
-    let listener = link::listen(&layout.ctl().join(pod::SOCKET))
+    let listener = shim_stream::listen(&layout.ctl().join(pod::SOCKET))
         .map_err(|source| Failure::Disk { doing: "open the socket", source })?;
     let (store, work) = start(&config, &stop).await?;
     let total = work.waiting.len() as u64;
@@ -148,7 +146,7 @@ async fn open(config: &Config) -> Result<(Store, plan::Work), Failure> {
             Failure::JobCannotProceed(format!("open the store: {source}"))
         }
     };
-    let (objects, prefix) = backend::connect(&config.store, config.schemes).map_err(failed)?;
+    let (objects, prefix) = backend::connect(&config.store, config.allowed).map_err(failed)?;
     let store = Store::open(objects, prefix).await.map_err(failed)?;
     let work = plan::read(&store, config).await?;
     Ok((store, work))

@@ -1,7 +1,7 @@
 //! What user code left in `/pfs/out`, imported as a tree.
 //!
-//! Folder by folder, children first, so that memory holds one batch of entries and the names of
-//! subfolders on the way down, never a whole tree; a file is streamed. Everything is opened
+//! Folder by folder, children first, so that memory holds the names of one folder, one batch of
+//! entries and the names of subfolders on the way down, never a whole tree; a file is streamed. Everything is opened
 //! beneath the folder's own descriptor. What no tree can hold is the datum's failure, and named.
 
 use std::ffi::OsString;
@@ -13,11 +13,12 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use futures::stream::FuturesUnordered;
 use rustix::fs::FileType;
+use rustix::io::Errno;
 use varve_format::{MapKind, RepoPath};
 use varve_store::{ContentRef, Entry, Error as StoreError, NodeRef, SHARED_CONTENT_BYTES, Session, TreeEdit};
 
 use super::beneath::{Beneath, Found, kind_name, shown};
-use super::links::{LinkError, Lookup, Resolved};
+use super::symlinks::{LinkError, Lookup, Resolved};
 
 /// Files of one datum read at once: enough to hide the disk's latency behind the hashing.
 const FILES_AT_ONCE: usize = 4;
@@ -107,7 +108,11 @@ impl Importer<'_> {
 
     /// Imports the files of one folder and lists its subfolders.
     async fn open(&self, path: RepoPath) -> Result<Open, OutputError> {
-        let mut names = self.lookup.out.names(Path::new(path.as_str())).map_err(|error| self.disk(&path, error))?;
+        let names = self.lookup.out.names(Path::new(path.as_str())).map_err(|error| self.disk(&path, error))?;
+        let mut names = names.collect::<io::Result<Vec<_>>>().map_err(|error| self.disk(&path, error))?;
+        // In the tree's order: each batch then goes behind the one before, and no node is written twice.
+        names.sort_unstable();
+        let mut names = names.into_iter();
         let mut folder = Open {
             path: path.clone(),
             node: NodeRef::empty(&MapKind::TREE),
@@ -146,8 +151,7 @@ impl Importer<'_> {
         Ok(())
     }
 
-    async fn item(&self, folder: &RepoPath, name: io::Result<OsString>) -> Result<Item, OutputError> {
-        let name = name.map_err(|error| self.disk(folder, error))?;
+    async fn item(&self, folder: &RepoPath, name: OsString) -> Result<Item, OutputError> {
         let text = name.to_str().ok_or_else(|| {
             let folder = folder.as_directory();
             self.unusable(&format!("{folder}{}", shown(&name)), "its name is not UTF-8, as names in a repo must be")
@@ -186,7 +190,14 @@ impl Importer<'_> {
             if whole.len() as u64 <= SHARED_CONTENT_BYTES {
                 return Ok(Item::Small(Small { name, executable }, whole.into()));
             }
-            self.session.write_content(whole.as_slice()).await?
+            // It may have grown since it was looked at: then all of it counts.
+            let rest = (whole.len() as u64 > WHOLE_BYTES).then(|| tokio::fs::File::from_std(file));
+            match rest {
+                Some(rest) => {
+                    self.session.write_content(tokio::io::AsyncReadExt::chain(whole.as_slice(), rest)).await?
+                }
+                None => self.session.write_content(whole.as_slice()).await?,
+            }
         } else {
             self.session.write_content(tokio::fs::File::from_std(file)).await?
         };
@@ -216,8 +227,16 @@ impl Importer<'_> {
     }
 
     fn disk(&self, path: &RepoPath, source: io::Error) -> OutputError {
-        if source.kind() == io::ErrorKind::PermissionDenied {
-            return self.unusable(path.as_str(), "it can't be read: permission denied");
+        match source.kind() {
+            io::ErrorKind::PermissionDenied => {
+                return self.unusable(path.as_str(), "it can't be read: permission denied");
+            }
+            io::ErrorKind::InvalidFilename => return self.unusable(path.as_str(), "its path is too long"),
+            io::ErrorKind::Unsupported => {
+                return self
+                    .unusable(path.as_str(), "this node's kernel has no openat2: it must be Linux 5.6 or later");
+            }
+            _ => {}
         }
         OutputError::Disk { path: format!("{}/out{path}", self.lookup.pfs), source }
     }
@@ -233,6 +252,11 @@ fn own_name(name: &str) -> Result<RepoPath, OutputError> {
 
 /// Opens what user code left as `out`; anything but a directory there is the datum's failure.
 pub(crate) fn open_out(done: &Path, pfs: &str) -> Result<Beneath, OutputError> {
-    let path = done.join(super::layout::OUT);
-    Beneath::open(&path).map_err(|error| OutputError::Unusable(format!("{pfs}/out is no directory any more: {error}")))
+    let path = done.join(varve_api::pod::OUT);
+    Beneath::open(&path).map_err(|source| match Errno::from_io_error(&source) {
+        Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS) => {
+            OutputError::Unusable(format!("{pfs}/out is no directory any more: {source}"))
+        }
+        _ => OutputError::Disk { path: format!("{pfs}/out"), source },
+    })
 }

@@ -7,10 +7,10 @@ use futures::TryStreamExt;
 use varve_format::records::{PlanDatum, ResultState, ShardResults, Task};
 use varve_store::Store;
 
-use super::config::{Config, Identity};
 use super::error::{Failure, is_passing};
 use super::inputs::Inputs;
 use super::queue::Waiting;
+use crate::pod::config::{Config, Identity};
 
 /// A shard's datums and which of them wait.
 #[derive(Debug)]

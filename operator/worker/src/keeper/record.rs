@@ -5,7 +5,7 @@
 //! failure of the store a fresh session imports all of it again: nothing finished is lost while
 //! the pod lives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,16 +16,15 @@ use tokio::time::{Instant, sleep, sleep_until};
 use varve_format::records::{ContentRef, DatumResult, NodeRef, PlanDatum, ResultState, ShardResults};
 use varve_store::{Error as StoreError, ResultKey, Session, Store};
 
-use super::config::Identity;
 use super::error::is_passing;
 use super::inputs::Inputs;
-use super::layout;
-use super::links::Lookup;
 use super::log::Log;
 use super::outputs::{Importer, OutputError, open_out};
 use super::queue::pause;
-use super::verdict::{Failure, Verdict, exit_of};
-use crate::protocol::Ended;
+use super::symlinks::Lookup;
+use super::verdict::TryFailure;
+use crate::pod::config::Identity;
+use crate::pod::layout;
 
 /// Longest time that a finished datum waits for its record.
 const RECORD_INTERVAL: Duration = Duration::from_secs(1);
@@ -45,11 +44,15 @@ pub(crate) struct Attempt {
     pub tries: u32,
     /// No further try is left if this one failed.
     pub is_last_try: bool,
-    pub verdict: Verdict,
-    pub ended: Ended,
+    /// Whether the output counts, if it can be imported.
+    pub outcome: Result<(), TryFailure>,
+    /// Exit code and signal.
+    pub exit: (Option<i32>, Option<i32>),
+    pub started_ns: i64,
+    pub ended_ns: i64,
     pub log: Log,
-    /// What the run left on disk; none where it is lost with the user's container.
-    pub done: Option<PathBuf>,
+    /// The folder of what the run left on disk.
+    pub done: PathBuf,
     /// Room on the pod's disk, given back when the attempt is recorded.
     pub _room: OwnedSemaphorePermit,
 }
@@ -89,6 +92,8 @@ pub(crate) struct Recorder {
     /// All attempts that no record holds yet, in the order in which they came.
     unrecorded: BTreeMap<u64, Arc<Attempt>>,
     attempts: u64,
+    /// Attempts whose import has not begun.
+    to_import: VecDeque<u64>,
     importing: JoinSet<Imported>,
     imported: Vec<(u64, DatumResult)>,
     imported_bytes: u64,
@@ -107,6 +112,7 @@ impl Recorder {
             session: None,
             unrecorded: BTreeMap::new(),
             attempts: 0,
+            to_import: VecDeque::new(),
             importing: JoinSet::new(),
             imported: Vec::new(),
             imported_bytes: 0,
@@ -121,9 +127,10 @@ impl Recorder {
     pub(crate) async fn run(mut self, mut attempts: mpsc::Receiver<Attempt>) -> (Tally, Result<(), StoreError>) {
         let mut is_open = true;
         while is_open || !self.unrecorded.is_empty() {
+            self.import_next();
             let due = self.due.unwrap_or_else(Instant::now);
             let step = tokio::select! {
-                attempt = attempts.recv(), if is_open && self.importing.len() < IMPORTS_AT_ONCE => {
+                attempt = attempts.recv(), if is_open && self.to_import.is_empty() && self.importing.len() < IMPORTS_AT_ONCE => {
                     is_open = attempt.is_some();
                     if let Some(attempt) = attempt {
                         self.take(attempt);
@@ -142,7 +149,7 @@ impl Recorder {
             };
             let step = match step {
                 // With nothing more to come there is nothing to wait for.
-                Ok(()) if !is_open && self.importing.is_empty() => self.record().await,
+                Ok(()) if !is_open && self.to_import.is_empty() && self.importing.is_empty() => self.record().await,
                 step => step,
             };
             if let Err(error) = step
@@ -157,15 +164,20 @@ impl Recorder {
     fn take(&mut self, attempt: Attempt) {
         let number = self.attempts;
         self.attempts += 1;
-        let attempt = Arc::new(attempt);
-        self.unrecorded.insert(number, attempt.clone());
-        self.import(number, attempt);
+        self.unrecorded.insert(number, Arc::new(attempt));
+        self.to_import.push_back(number);
     }
 
-    fn import(&mut self, number: u64, attempt: Arc<Attempt>) {
-        let session = self.session.get_or_insert_with(|| self.shard.store.session()).clone();
-        let shard = self.shard.clone();
-        self.importing.spawn(async move { (number, import(&shard, &session, &attempt).await) });
+    /// Begins as many imports as may run at once.
+    fn import_next(&mut self) {
+        while self.importing.len() < IMPORTS_AT_ONCE
+            && let Some(number) = self.to_import.pop_front()
+        {
+            let Some(attempt) = self.unrecorded.get(&number).cloned() else { continue };
+            let session = self.session.get_or_insert_with(|| self.shard.store.session()).clone();
+            let shard = self.shard.clone();
+            self.importing.spawn(async move { (number, import(&shard, &session, &attempt).await) });
+        }
     }
 
     fn keep(&mut self, number: u64, result: DatumResult) {
@@ -237,17 +249,14 @@ impl Recorder {
         self.imported_bytes = 0;
         self.due = None;
         sleep(pause(self.failures)).await;
-        let all: Vec<_> = self.unrecorded.iter().map(|(number, attempt)| (*number, attempt.clone())).collect();
-        for (number, attempt) in all {
-            self.import(number, attempt);
-        }
+        self.to_import = self.unrecorded.keys().copied().collect();
         Ok(())
     }
 }
 
 /// Removes what a recorded attempt left on the disk, beside the runtime's threads.
 async fn discard(attempt: Arc<Attempt>) {
-    let left: Vec<PathBuf> = attempt.done.iter().cloned().chain(attempt.log.path().map(Path::to_owned)).collect();
+    let left: Vec<PathBuf> = [attempt.done.clone()].into_iter().chain(attempt.log.path().map(Path::to_owned)).collect();
     let removing = move || {
         for path in left {
             if let Err(error) = layout::remove(&path) {
@@ -262,33 +271,32 @@ async fn discard(attempt: Arc<Attempt>) {
 
 /// Imports what an attempt left. An unusable output is the datum's failure, any other error ours.
 async fn import(shard: &Shard, session: &Session, attempt: &Attempt) -> Result<DatumResult, StoreError> {
-    let mut verdict = attempt.verdict.clone();
-    let mut output = None;
-    if verdict == Verdict::Succeeded {
-        match import_output(shard, session, attempt).await {
-            Ok(node) => output = Some(NodeRef::from(&node)),
+    let unusable = |why| Err(TryFailure::last("OutputUnusable", why));
+    let output = match &attempt.outcome {
+        Err(failure) => Err(failure.clone()),
+        Ok(()) => match import_output(shard, session, attempt).await {
+            Ok(node) => Ok(NodeRef::from(&node)),
             Err(OutputError::Store(error)) if is_the_users_doing(&error) => {
-                let why = format!("the output can't be used: {error}");
-                verdict = Verdict::Failed(Failure::last("OutputUnusable", why));
+                unusable(format!("the output can't be used: {error}"))
             }
             Err(OutputError::Store(error)) => return Err(error),
             Err(OutputError::Disk { path, source }) => {
                 return Err(StoreError::Io { doing: format!("read {path}"), source: Arc::new(source) });
             }
-            Err(OutputError::Unusable(why)) => verdict = Verdict::Failed(Failure::last("OutputUnusable", why)),
+            Err(OutputError::Unusable(why)) => unusable(why),
+        },
+    };
+    let (state, reason, output, note) = match output {
+        Ok(node) => (ResultState::Succeeded, "", Some(node), None),
+        Err(failure) if attempt.is_last_try || failure.is_final => {
+            (ResultState::Failed, failure.reason, None, Some(failure.message))
         }
-    }
-    let (state, reason, note) = match verdict {
-        Verdict::Failed(failure) if attempt.is_last_try || failure.is_final => {
-            (ResultState::Failed, failure.reason, Some(failure.message))
-        }
-        Verdict::Failed(failure) => (ResultState::TryFailed, failure.reason, Some(failure.message)),
-        Verdict::Succeeded | Verdict::Stopped => (ResultState::Succeeded, "", None),
+        Err(failure) => (ResultState::TryFailed, failure.reason, None, Some(failure.message)),
     };
     let disk = |source| StoreError::Io { doing: "read the log".into(), source: Arc::new(source) };
     let (tail, log) = attempt.log.with_note(note.as_deref()).await.map_err(disk)?;
     let log = session.write_content(log).await?;
-    let (exit_code, signal) = exit_of(&attempt.ended.outcome);
+    let (exit_code, signal) = attempt.exit;
     Ok(DatumResult {
         hash: attempt.datum.hash.clone(),
         key: attempt.datum.key.clone(),
@@ -302,8 +310,8 @@ async fn import(shard: &Shard, session: &Session, attempt: &Attempt) -> Result<D
         tail,
         node: shard.identity.node.clone(),
         devices: shard.devices.clone(),
-        started_ns: attempt.ended.started_ns,
-        ended_ns: attempt.ended.ended_ns,
+        started_ns: attempt.started_ns,
+        ended_ns: attempt.ended_ns,
     })
 }
 
@@ -324,8 +332,7 @@ async fn import_output(
     session: &Session,
     attempt: &Attempt,
 ) -> Result<varve_store::NodeRef, OutputError> {
-    let done = attempt.done.as_ref().ok_or_else(|| OutputError::Unusable("the output is lost".into()))?;
-    let out = open_out(done, &shard.pfs)?;
+    let out = open_out(&attempt.done, &shard.pfs)?;
     let lookup = Lookup { out: &out, inputs: &attempt.inputs, store: &shard.store, pfs: &shard.pfs };
     Importer { session, lookup }.import().await
 }

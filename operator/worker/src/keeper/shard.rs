@@ -7,24 +7,27 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use varve_store::Store;
+use varve_store::{Error as StoreError, Store};
 
 use super::environment;
-use super::error::{Failure, StageError};
+use super::error::{Failure, StageError, is_full, is_lasting, is_passing};
 use super::inputs::Inputs;
-use super::layout::Layout;
-use super::link::{Link, Said};
 use super::log::Log;
 use super::plan::Work;
 use super::queue::{Next, Queue, Waiting, pause};
 use super::record::Attempt;
-use super::verdict::{Failure as DatumFailure, Verdict, judge};
+use super::shim_stream::{Link, Said};
+use super::verdict::{TryFailure, Verdict, exit_of, judge};
+use crate::pod::layout::Layout;
+use crate::pod::unix_ns;
 use crate::protocol::{Ended, Outcome, Run, ToShim};
 
 /// Tries to stage one datum's inputs before the pod gives up, about a minute.
 const STAGE_TRIES: u32 = 6;
 /// Finished outputs that may lie on the pod's disk before the next run waits for their upload, in MiB.
 const ROOM_MIB: u32 = 1024;
+/// How long after the shim we may be told that the pod is being stopped: Kubernetes tells all containers at once.
+const STOPPED_WITHIN: Duration = Duration::from_secs(10);
 /// Finished runs that may wait for the recorder.
 pub(crate) const WAITING_ATTEMPTS: usize = 64;
 
@@ -56,6 +59,20 @@ enum Ran {
     Ended(Ended),
     /// The user's container is gone.
     Lost(io::Error),
+    /// What it prints cannot be kept.
+    LogLost(io::Error),
+}
+
+/// A try, ended one way or the other.
+struct Tried {
+    outcome: Result<(), TryFailure>,
+    /// Exit code and signal.
+    exit: (Option<i32>, Option<i32>),
+    /// From when to when, Unix time.
+    span_ns: (i64, i64),
+    /// Of output.
+    bytes: u64,
+    log: Log,
 }
 
 impl Server {
@@ -109,11 +126,16 @@ impl Server {
             task.abort();
         }
         match staged? {
-            Ok(staged) => staged.map_err(|error| stage_failure(&error))?,
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                self.not_staged(waiting, run, error).await?;
+                return Ok(true);
+            }
             Err(error) => return Err(Failure::Disk { doing: "stage inputs", source: io::Error::other(error) }),
         }
         let layout = self.layout.clone();
-        blocking("present inputs", move || layout.present(run)).await?;
+        let presented = blocking(move || layout.present(run)).await;
+        presented.map_err(|source| Failure::Disk { doing: "present inputs", source })?;
         if let Next::Ready(waiting) = self.queue.next(Instant::now()) {
             *next = Some(self.stage(waiting));
         }
@@ -143,7 +165,7 @@ impl Server {
 
     /// Runs the command for a datum whose inputs are in place, and hands the result on.
     async fn run(&mut self, waiting: Waiting, run: u64) -> Result<(), Failure> {
-        let (datum, inputs) = self.work.datums[waiting.datum].clone();
+        let datum = self.work.datums[waiting.datum].0.clone();
         let task = &self.work.task;
         let timeout_seconds = Some(task.timeout_seconds).filter(|&seconds| seconds > 0);
         let request = Run {
@@ -155,36 +177,94 @@ impl Server {
         let mut log = Log::spilling_to(self.layout.done(run).with_extension("log"));
         let started_ns = unix_ns();
         let ran = self.attend(&request, &mut log).await?;
-        let layout = self.layout.clone();
-        let done = blocking("take the output", move || layout.take(run)).await?;
-        let (ended, lost) = match ran {
-            Ran::Ended(ended) => (ended, None),
+        let lost = || Ended {
+            outcome: Outcome::Signalled { signal: 9 },
+            oom_kills: 0,
+            started_ns,
+            ended_ns: unix_ns(),
+            output_bytes: 0,
+        };
+        // The run began, so it uses a try whatever ends the pod with it: else the next pod would begin it again, for
+        // ever.
+        let (ended, mut outcome, mut end) = match ran {
+            Ran::Ended(ended) => match judge(&ended, &self.work.task.accept_exit_codes, timeout_seconds) {
+                Verdict::Succeeded => (ended, Ok(()), None),
+                Verdict::Failed(failure) => (ended, Err(failure), None),
+                Verdict::Stopped if self.is_being_stopped().await => return Err(Failure::Stopped),
+                Verdict::Stopped => {
+                    let error = io::Error::other("it was asked to stop from within");
+                    (ended, Err(TryFailure::stopped_from_within()), Some(Failure::ShimLost(error)))
+                }
+            },
             // While the pod is being stopped its containers end in any order: no try is used.
             Ran::Lost(_) if self.stop.is_cancelled() => return Err(Failure::Stopped),
-            Ran::Lost(error) => (lost_run(started_ns), Some(error)),
+            Ran::Lost(error) => (lost(), Err(TryFailure::shim_lost()), Some(Failure::ShimLost(error))),
+            Ran::LogLost(source) => {
+                let failure = TryFailure::disk("keep the log", &source);
+                (lost(), Err(failure), Some(Failure::Disk { doing: "keep the log", source }))
+            }
         };
-        let verdict = match lost {
-            Some(_) => Verdict::Failed(DatumFailure::shim_lost()),
-            None => judge(&ended, &self.work.task.accept_exit_codes, timeout_seconds),
+        if end.is_none() {
+            let layout = self.layout.clone();
+            if let Err(source) = blocking(move || layout.take(run)).await {
+                outcome = outcome.and(Err(TryFailure::disk("take the output", &source)));
+                end = Some(Failure::Disk { doing: "take the output", source });
+            }
+        }
+        let tried = Tried {
+            outcome,
+            exit: exit_of(&ended.outcome),
+            span_ns: (ended.started_ns, ended.ended_ns),
+            bytes: ended.output_bytes,
+            log,
         };
+        self.hand_on(waiting, run, tried).await?;
+        end.map_or(Ok(()), Err)
+    }
+
+    /// Whether the pod is stopped: then we are told, too, at about the same time as the shim.
+    async fn is_being_stopped(&self) -> bool {
+        tokio::time::timeout(STOPPED_WITHIN, self.stop.cancelled()).await.is_ok()
+    }
+
+    /// Hands a try to the recorder, and has the datum run again if it failed and may.
+    async fn hand_on(&mut self, waiting: Waiting, run: u64, end: Tried) -> Result<(), Failure> {
+        let (datum, inputs) = self.work.datums[waiting.datum].clone();
         let tries = waiting.tries_used + 1;
         let is_last_try = tries >= self.work.task.tries.max(1);
-        match &verdict {
-            Verdict::Stopped => return Err(Failure::Stopped),
-            Verdict::Failed(failure) => {
+        match &end.outcome {
+            Ok(()) => tracing::debug!(datum = %hex::encode(&datum.hash), tries, "run succeeded"),
+            Err(failure) => {
                 tracing::info!(datum = %hex::encode(&datum.hash), tries, reason = failure.reason, is_last_try, "try failed");
                 if !is_last_try && !failure.is_final {
                     self.queue.again(Waiting { tries_used: tries, ..waiting }, Instant::now());
                 }
             }
-            Verdict::Succeeded => tracing::debug!(datum = %hex::encode(&datum.hash), tries, "run succeeded"),
         }
-        let room = self.room(ended.output_bytes).await?;
-        let attempt = Attempt { datum, inputs, tries, is_last_try, verdict, ended, log, done: Some(done), _room: room };
-        if self.recorder.send(attempt).await.is_err() {
-            return Err(Failure::Stopped); // the recorder gave up, and says why itself
-        }
-        lost.map_or(Ok(()), |error| Err(Failure::ShimLost(error)))
+        let Tried { outcome, exit, span_ns: (started_ns, ended_ns), bytes, log } = end;
+        let room = self.room(bytes + log.bytes()).await?;
+        let done = self.layout.done(run);
+        let attempt =
+            Attempt { datum, inputs, tries, is_last_try, outcome, exit, started_ns, ended_ns, log, done, _room: room };
+        // A recorder that gave up says why itself.
+        self.recorder.send(attempt).await.map_err(|_| Failure::Stopped)
+    }
+
+    /// Uses a try of a datum whose inputs the pod's disk does not take.
+    async fn not_staged(&mut self, waiting: Waiting, run: u64, error: StageError) -> Result<(), Failure> {
+        let source = disk_error(error)?;
+        let message = "stage inputs";
+        let goes_on = is_full(&source) || is_lasting(&source);
+        let now = unix_ns();
+        let tried = Tried {
+            outcome: Err(TryFailure::disk(message, &source)),
+            exit: (None, None),
+            span_ns: (now, now),
+            bytes: 0,
+            log: Log::spilling_to(self.layout.done(run).with_extension("log")),
+        };
+        self.hand_on(waiting, run, tried).await?;
+        if goes_on { Ok(()) } else { Err(Failure::Disk { doing: message, source }) }
     }
 
     /// Has the shim run the command, and keeps what it prints.
@@ -193,9 +273,16 @@ impl Server {
             return Ok(Ran::Lost(error));
         }
         loop {
-            match self.link.next().await {
+            let said = tokio::select! {
+                said = self.link.next() => said,
+                // It says why itself. What nobody can record any more need not run to its end.
+                () = self.recorder.closed() => return Err(Failure::Stopped),
+            };
+            match said {
                 Ok(Said::Printed(bytes)) => {
-                    log.append(&bytes).map_err(|source| Failure::Disk { doing: "keep the log", source })?;
+                    if let Err(source) = log.append(&bytes) {
+                        return Ok(Ran::LogLost(source));
+                    }
                 }
                 Ok(Said::Ended(ended)) => return Ok(Ran::Ended(ended)),
                 Ok(Said::Bye) => return Ok(Ran::Lost(io::Error::other("it said good-bye while a command ran"))),
@@ -221,40 +308,30 @@ async fn stage(store: &Store, layout: &Layout, run: u64, inputs: &Inputs) -> Res
             Err(error) => error,
         };
         if !error.is_passing() || tries >= STAGE_TRIES {
+            // Its room may be what another datum lacks.
+            let _ = crate::pod::layout::remove(&folder);
             return Err(error);
         }
         tracing::warn!(tries, %error, "staging failed, will try again");
         tokio::time::sleep(pause(tries)).await;
         tries += 1;
-        super::layout::remove(&folder).map_err(|error| StageError::io(&folder, error))?;
+        crate::pod::layout::remove(&folder).map_err(|error| StageError::io(&folder, error))?;
     }
 }
 
-fn stage_failure(error: &StageError) -> Failure {
+/// The disk's part in a failure to stage inputs; any other is not the datum's.
+fn disk_error(error: StageError) -> Result<io::Error, Failure> {
     match error {
-        StageError::Store(source) if error.is_passing() => Failure::store("stage inputs", source.clone()),
-        StageError::Disk { source, .. } => {
-            Failure::Disk { doing: "stage inputs", source: io::Error::new(source.kind(), error.to_string()) }
+        StageError::Disk { ref source, .. } => Ok(io::Error::new(source.kind(), error.to_string())),
+        StageError::Store(StoreError::Io { doing, source }) => {
+            Ok(io::Error::new(source.kind(), format!("{doing}: {source}")))
         }
-        _ => Failure::ShardCannotProceed(format!("stage inputs: {error}")),
+        StageError::Store(source) if is_passing(&source) => Err(Failure::store("stage inputs", source)),
+        error => Err(Failure::ShardCannotProceed(format!("stage inputs: {error}"))),
     }
-}
-
-/// The end of a run that the shim did not live to tell.
-fn lost_run(started_ns: i64) -> Ended {
-    Ended { outcome: Outcome::Signalled { signal: 9 }, oom_kills: 0, started_ns, ended_ns: unix_ns(), output_bytes: 0 }
-}
-
-fn unix_ns() -> i64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// Disk work of unknown length, beside the runtime's threads.
-async fn blocking<T: Send + 'static>(
-    doing: &'static str,
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> Result<T, Failure> {
-    let done = tokio::task::spawn_blocking(work).await.map_err(io::Error::other);
-    done.and_then(|done| done).map_err(|source| Failure::Disk { doing, source })
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }

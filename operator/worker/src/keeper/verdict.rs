@@ -1,5 +1,8 @@
 //! What a run's end means for its datum. Pure.
 
+use std::io;
+
+use super::error::{is_full, is_lasting};
 use crate::protocol::{Ended, Outcome};
 
 /// What a run's end means.
@@ -8,14 +11,14 @@ pub(crate) enum Verdict {
     /// The output counts, if it can be imported.
     Succeeded,
     /// A try is used.
-    Failed(Failure),
+    Failed(TryFailure),
     /// The pod is being stopped: the run never happened, and no try is used.
     Stopped,
 }
 
 /// Why a try failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Failure {
+pub(crate) struct TryFailure {
     /// `CamelCase`, from a bounded set.
     pub reason: &'static str,
     /// For the datum's log and tail, where the user's code said nothing itself.
@@ -24,7 +27,7 @@ pub(crate) struct Failure {
     pub is_final: bool,
 }
 
-impl Failure {
+impl TryFailure {
     fn new(reason: &'static str, message: String) -> Self {
         Self { reason, message, is_final: false }
     }
@@ -32,6 +35,26 @@ impl Failure {
     /// A failure that no further try could mend.
     pub(crate) fn last(reason: &'static str, message: String) -> Self {
         Self { reason, message, is_final: true }
+    }
+
+    /// The pod's own disk refused what a try needed of it. The kind first: a path may be longer than what is shown.
+    pub(crate) fn disk(doing: &str, error: &io::Error) -> Self {
+        let remedy = if is_full(error) {
+            ": give the pod more room (container.resources, ephemeral-storage), or split the datum"
+        } else {
+            ""
+        };
+        Self {
+            reason: "LocalDisk",
+            message: format!("{doing}: {}{remedy}: {error}", error.kind()),
+            is_final: is_lasting(error),
+        }
+    }
+
+    /// A try that ended by the shim's being asked to stop, though nobody stops the pod.
+    pub(crate) fn stopped_from_within() -> Self {
+        let message = "a process of the container asked its main process, PID 1, to end (SIGTERM or SIGINT)";
+        Self::new("ContainerLost", message.into())
     }
 
     /// The try that was under way when the shim died.
@@ -50,25 +73,25 @@ pub(crate) fn judge(ended: &Ended, accepted: &[i32], timeout_seconds: Option<u64
         // Also where the command exited 0: a shell may have swallowed its child's death.
         let message =
             "the kernel killed a process of the container for lack of memory: raise container.resources.limits.memory";
-        return Verdict::Failed(Failure::new("OutOfMemory", message.into()));
+        return Verdict::Failed(TryFailure::new("OutOfMemory", message.into()));
     }
     match &ended.outcome {
         Outcome::Exited { code } if *code == 0 || accepted.contains(code) => Verdict::Succeeded,
         Outcome::Exited { code } => {
-            Verdict::Failed(Failure::new("ExitCode", format!("the command exited with code {code}")))
+            Verdict::Failed(TryFailure::new("ExitCode", format!("the command exited with code {code}")))
         }
         Outcome::Signalled { signal } => {
-            Verdict::Failed(Failure::new("Signalled", format!("the command was ended by signal {signal}")))
+            Verdict::Failed(TryFailure::new("Signalled", format!("the command was ended by signal {signal}")))
         }
         Outcome::TimedOut => {
             let limit = timeout_seconds.unwrap_or_default();
-            Verdict::Failed(Failure::new(
+            Verdict::Failed(TryFailure::new(
                 "TimedOut",
                 format!("the command ran longer than datum.timeoutSeconds, {limit} s"),
             ))
         }
         Outcome::NotStarted(failure) => {
-            Verdict::Failed(Failure::last(failure.reason.as_str(), failure.message.clone()))
+            Verdict::Failed(TryFailure::last(failure.reason.as_str(), failure.message.clone()))
         }
         Outcome::Stopped => Verdict::Stopped,
     }

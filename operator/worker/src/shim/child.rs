@@ -8,7 +8,7 @@ use std::process::{ChildStderr, ChildStdout, Command, Stdio};
 
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 
-use super::config::OWN_PREFIX;
+use crate::pod::SHIM_PREFIX;
 use crate::protocol::{NotStarted, Run, StartFailure};
 
 /// A started command. Reaped by [`reap`] alone, never through std's handle.
@@ -49,7 +49,7 @@ pub(super) fn start(run: &Run) -> Result<Child, NotStarted> {
     command.args(arguments).process_group(0);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with(OWN_PREFIX) {
+        if name.to_string_lossy().starts_with(SHIM_PREFIX) {
             command.env_remove(name);
         }
     }
@@ -100,9 +100,12 @@ fn start_failure(program: &str, error: &io::Error) -> NotStarted {
     }
 }
 
-/// Signals the command and whatever it started in its own process group.
-pub(super) fn signal_group(leader: Pid, signal: Signal) {
+/// Signals the command and whatever it started in its own process group. The command itself may have left that group.
+pub(super) fn signal(leader: Pid, signal: Signal) {
     let _ = rustix::process::kill_process_group(leader, signal);
+    if rustix::process::getpgid(Some(leader)).is_ok_and(|group| group != leader) {
+        let _ = rustix::process::kill_process(leader, signal);
+    }
 }
 
 /// Collects every ended child without waiting.

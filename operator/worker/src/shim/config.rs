@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Variables with this prefix are the shim's own and never reach the user's code.
-pub(super) const OWN_PREFIX: &str = "VARVE_SHIM_";
+use varve_api::pod;
+
+use crate::pod::SHIM_PREFIX;
 
 /// Pause between two attempts to connect: unnoticeable beside a container's start.
 pub(super) const CONNECT_INTERVAL: Duration = Duration::from_millis(20);
@@ -35,8 +36,8 @@ pub(super) struct Config {
 impl Config {
     pub(super) fn from_env() -> Self {
         Self {
-            socket: path("SOCKET", "/.varve/keeper.sock"),
-            out: path("OUT", "/pfs/out"),
+            socket: path("SOCKET", &format!("{}/{}", pod::CTL_PATH, pod::SOCKET)),
+            out: path("OUT", &format!("{}/{}", pod::PFS_PATH, pod::OUT)),
             cgroup: path("CGROUP", "/sys/fs/cgroup"),
             first_contact: millis("FIRST_CONTACT_MS", 300_000),
             grace: millis("GRACE_MS", 10_000),
@@ -47,17 +48,41 @@ impl Config {
     /// The container's devices, as its environment names them.
     #[expect(clippy::unused_self, reason = "part of what the configuration knows")]
     pub(super) fn devices(&self) -> Vec<String> {
-        let named = DEVICE_VARIABLES.iter().find_map(|name| std::env::var(name).ok()).unwrap_or_default();
-        let is_device = |name: &&str| !["", "all", "none", "void"].contains(name); // an image's defaults, no device's name
-        named.split(',').map(str::trim).filter(is_device).map(str::to_owned).collect()
+        devices(|name| std::env::var(name).ok())
     }
 }
 
+/// The devices of the first variable that names any: an image's default, as CUDA's images have one, is no device's name.
+fn devices(variable: impl Fn(&str) -> Option<String>) -> Vec<String> {
+    let is_device = |name: &&str| !["", "all", "none", "void"].contains(name);
+    let named = DEVICE_VARIABLES
+        .iter()
+        .filter_map(|name| variable(name))
+        .map(|value| value.split(',').map(str::trim).filter(is_device).map(str::to_owned).collect::<Vec<_>>());
+    named.into_iter().find(|devices| !devices.is_empty()).unwrap_or_default()
+}
+
 fn path(name: &str, default: &str) -> PathBuf {
-    std::env::var_os(format!("{OWN_PREFIX}{name}")).map_or_else(|| default.into(), PathBuf::from)
+    std::env::var_os(format!("{SHIM_PREFIX}{name}")).map_or_else(|| default.into(), PathBuf::from)
 }
 
 fn millis(name: &str, default: u64) -> Duration {
-    let set = std::env::var(format!("{OWN_PREFIX}{name}")).ok().and_then(|text| text.parse().ok());
+    let set = std::env::var(format!("{SHIM_PREFIX}{name}")).ok().and_then(|text| text.parse().ok());
     Duration::from_millis(set.unwrap_or(default))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_s_default_hides_no_device_that_another_variable_names() {
+        let given = |name: &str| match name {
+            "NVIDIA_VISIBLE_DEVICES" => Some("void".to_owned()),
+            "CUDA_VISIBLE_DEVICES" => Some("GPU-3, GPU-5".to_owned()),
+            _ => None,
+        };
+        assert_eq!(devices(given), ["GPU-3", "GPU-5"]);
+        assert_eq!(devices(|_| Some("all".to_owned())), [""; 0]);
+    }
 }

@@ -8,13 +8,19 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// Lets everybody read and remove everything below `out`; returns the bytes of regular files.
+/// Lets everybody read and remove `out` and everything below; returns the bytes of regular files.
 ///
 /// An owner's execute bit is part of what the keeper records, so it is kept.
 pub(super) fn open_up(out: &Path) -> u64 {
     let mut bytes = 0;
-    let mut folders: Vec<PathBuf> =
-        fs::symlink_metadata(out).is_ok_and(|found| found.is_dir()).then(|| out.into()).into_iter().collect();
+    let mut folders: Vec<PathBuf> = Vec::new();
+    if let Ok(found) = fs::symlink_metadata(out)
+        && found.is_dir()
+    {
+        // Ours only where user and keeper are one: then user code may have closed it.
+        set_mode(out, found.mode(), 0o777);
+        folders.push(out.into());
+    }
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
             let path = entry.path();
@@ -61,9 +67,10 @@ mod tests {
         fs::write(folder.join("tool"), "12345").unwrap();
         fs::set_permissions(folder.join("tool"), Permissions::from_mode(0o500)).unwrap();
         fs::set_permissions(&folder, Permissions::from_mode(0o1000)).unwrap();
+        fs::set_permissions(out.path(), Permissions::from_mode(0o555)).unwrap();
         assert_eq!(open_up(out.path()), 5);
         let mode = |path: &Path| fs::symlink_metadata(path).unwrap().mode() & 0o7777;
-        assert_eq!((mode(&folder), mode(&folder.join("tool"))), (0o777, 0o766));
+        assert_eq!((mode(out.path()), mode(&folder), mode(&folder.join("tool"))), (0o777, 0o777, 0o766));
     }
 
     #[test]

@@ -8,7 +8,7 @@
 mod child;
 mod config;
 mod handover;
-mod link;
+mod keeper_stream;
 mod oom;
 mod run;
 mod tee;
@@ -24,7 +24,7 @@ use varve_api::exit_codes;
 
 use crate::protocol::{ToKeeper, ToShim};
 use config::Config;
-use link::Link;
+use keeper_stream::Link;
 
 /// Everything that can happen to the shim.
 #[derive(Debug)]

@@ -1,10 +1,12 @@
 //! One run of the user's command, from its start until no process of it is left.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitStatus};
 
+use super::keeper_stream::Over;
 use super::{Event, Fatal, Shim, child, handover, oom, tee};
+use crate::pod::unix_ns;
 use crate::protocol::{Ended, Outcome, Run, Stream, ToShim};
 
 /// How long killed processes may take to be gone. Only one stuck in the kernel takes longer, and
@@ -13,6 +15,9 @@ const GONE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Pause between two rounds of killing: a killed process's children become ours in between.
 const KILL_INTERVAL: Duration = Duration::from_millis(5);
+
+/// How long a killed command may take to be gone before it is killed again.
+const KILL_AGAIN: Duration = Duration::from_secs(1);
 
 /// Why the shim itself ended the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,23 +33,22 @@ enum Phase {
     Running(Option<Instant>),
     /// It was asked to end, and is killed then.
     Asked(StopReason, Instant),
-    /// It was killed.
-    Killed(StopReason),
+    /// It was killed, and is again then: a process that was just forking may have got away.
+    Killed(StopReason, Instant),
 }
 
 impl Phase {
     fn next_deadline(self) -> Option<Instant> {
         match self {
             Self::Running(limit) => limit,
-            Self::Asked(_, kill_at) => Some(kill_at),
-            Self::Killed(_) => None,
+            Self::Asked(_, kill_at) | Self::Killed(_, kill_at) => Some(kill_at),
         }
     }
 
     fn stop_reason(self) -> Option<StopReason> {
         match self {
             Self::Running(_) => None,
-            Self::Asked(reason, _) | Self::Killed(reason) => Some(reason),
+            Self::Asked(reason, _) | Self::Killed(reason, _) => Some(reason),
         }
     }
 }
@@ -74,12 +78,14 @@ impl Shim<'_> {
     }
 
     fn attend(&mut self, child: child::Child, limit: Option<Duration>) -> Result<Outcome, Fatal> {
-        tee::copy(child.stdout, Stream::Stdout, self.link.clone(), self.sender.clone());
-        tee::copy(child.stderr, Stream::Stderr, self.link.clone(), self.sender.clone());
+        let over = Over::default();
+        tee::copy(child.stdout, Stream::Stdout, self.link.clone(), over.clone(), self.sender.clone());
+        tee::copy(child.stderr, Stream::Stderr, self.link.clone(), over.clone(), self.sender.clone());
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         let mut open_pipes = 2;
         let (status, reason) = self.wait_for(child.pid, Phase::Running(deadline), &mut open_pipes)?;
         self.leave_none_behind(&mut open_pipes)?;
+        self.link.end(&over);
         Ok(match (reason, status) {
             (Some(StopReason::TimedOut), _) => Outcome::TimedOut,
             (Some(StopReason::PodStops), _) => Outcome::Stopped,
@@ -122,18 +128,18 @@ impl Shim<'_> {
                 Some(Event::Keeper(ToShim::Run(_))) => {} // never said while a run is on
                 None => match phase {
                     Phase::Running(_) => phase = self.ask_to_end(main, StopReason::TimedOut),
-                    Phase::Asked(reason, _) => {
-                        child::signal_group(main, Signal::KILL);
-                        phase = Phase::Killed(reason);
+                    Phase::Asked(reason, _) | Phase::Killed(reason, _) => {
+                        child::signal(main, Signal::KILL);
+                        child::kill_left_over();
+                        phase = Phase::Killed(reason, Instant::now() + KILL_AGAIN);
                     }
-                    Phase::Killed(_) => {}
                 },
             }
         }
     }
 
     fn ask_to_end(&self, main: Pid, reason: StopReason) -> Phase {
-        child::signal_group(main, Signal::TERM);
+        child::signal(main, Signal::TERM);
         Phase::Asked(reason, Instant::now() + self.config.grace)
     }
 
@@ -157,9 +163,4 @@ impl Shim<'_> {
         }
         Ok(())
     }
-}
-
-fn unix_ns() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
 }

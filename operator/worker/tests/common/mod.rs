@@ -204,7 +204,7 @@ impl Pod {
             .env("VARVE_VOLUME", &volume)
             .env("VARVE_PFS", volume.join("pfs"))
             .env("VARVE_STORE", world.path("secret"))
-            .env("VARVE_LOCAL_STORES", "true")
+            .env("VARVE_ALLOW_LOCAL_STORES", "true")
             .env("VARVE_TERMINATION_LOG", &termination_log)
             .env("VARVE_PLAN", world.plan.map(|plan| plan.to_string()).unwrap_or_default())
             .env("VARVE_JOB_UID", world.job_uid.to_string())
@@ -228,7 +228,7 @@ impl Pod {
         }
         let log = world.path(&format!("log-{pod_uid}"));
         keeper.stderr(fs::File::create(&log).unwrap());
-        Self { volume, keeper: keeper.spawn().unwrap(), shim: shim.spawn().unwrap(), termination_log, log }
+        Self { volume, keeper: keeper.spawn().unwrap(), shim: spawn_copied(&mut shim), termination_log, log }
     }
 
     /// The exit codes of keeper and shim, once both have ended.
@@ -244,6 +244,17 @@ impl Pod {
     pub(crate) fn signal_both(&self, signal: Signal) {
         kill(&self.keeper, signal);
         kill(&self.shim, signal);
+    }
+}
+
+/// Starts a program that was just copied: another test's child may hold the copy open for writing until its own `exec`.
+fn spawn_copied(command: &mut Command) -> Child {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match command.spawn() {
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy && Instant::now() < deadline => {}
+            other => return other.unwrap(),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -18,6 +19,10 @@ use crate::protocol::{self, Hello, ToKeeper};
 #[derive(Debug, Clone)]
 pub(super) struct Link(Arc<Mutex<UnixStream>>);
 
+/// Whether a run is over. What is printed later, by a process that could not be killed, belongs to no run.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Over(Arc<AtomicBool>);
+
 impl Link {
     /// Connects, says hello and starts the thread that turns frames into events.
     pub(super) fn open(socket: &Path, devices: Vec<String>, events: Sender<Event>) -> io::Result<Self> {
@@ -27,6 +32,20 @@ impl Link {
         link.send(&ToKeeper::Hello(Hello { version: protocol::VERSION, devices }), &[])?;
         thread::spawn(move || listen(reader, &events));
         Ok(link)
+    }
+
+    /// Does this unless the run is over, and holds up its end meanwhile.
+    pub(super) fn unless_over(&self, over: &Over, act: impl FnOnce(&mut UnixStream)) {
+        let mut stream = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !over.0.load(Ordering::Relaxed) {
+            act(&mut stream);
+        }
+    }
+
+    /// Ends a run: nothing of it is said after this.
+    pub(super) fn end(&self, over: &Over) {
+        let _stream = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        over.0.store(true, Ordering::Relaxed);
     }
 
     /// Sends one frame and the raw bytes that belong to it.

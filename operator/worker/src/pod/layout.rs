@@ -13,11 +13,12 @@
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// The folder that user code writes to, within `pfs`.
-pub(crate) const OUT: &str = "out";
+use rustix::fs::{Mode, OFlags};
+use varve_api::pod::{CTL, DONE, OUT, PFS, STAGE};
 
 /// The shared volume.
 #[derive(Debug, Clone)]
@@ -32,26 +33,26 @@ impl Layout {
     }
 
     pub(crate) fn ctl(&self) -> PathBuf {
-        self.root.join("ctl")
+        self.root.join(CTL)
     }
 
     pub(crate) fn pfs(&self) -> PathBuf {
-        self.root.join("pfs")
+        self.root.join(PFS)
     }
 
     /// Where the inputs of run `n` are fetched to.
     pub(crate) fn stage(&self, run: u64) -> PathBuf {
-        self.root.join("stage").join(run.to_string())
+        self.root.join(STAGE).join(run.to_string())
     }
 
     /// Where everything that run `n` left lies.
     pub(crate) fn done(&self, run: u64) -> PathBuf {
-        self.root.join("done").join(run.to_string())
+        self.root.join(DONE).join(run.to_string())
     }
 
     /// Makes all folders, whatever the umask; a folder that stands is given its mode.
     pub(crate) fn create(&self) -> io::Result<()> {
-        for (name, mode) in [("ctl", 0o755), ("stage", 0o700), ("done", 0o700), ("pfs", 0o755)] {
+        for (name, mode) in [(CTL, 0o755), (STAGE, 0o700), (DONE, 0o700), (PFS, 0o755)] {
             make_folder(&self.root.join(name), mode)?;
         }
         self.make_out()
@@ -59,7 +60,8 @@ impl Layout {
 
     /// Removes what an earlier life of this container left, so that no run sees another's files.
     pub(crate) fn reset(&self) -> io::Result<()> {
-        for folder in [self.root.join("stage"), self.root.join("done"), self.pfs()] {
+        make_folder(&self.pfs(), 0o755)?;
+        for folder in [self.root.join(STAGE), self.root.join(DONE), self.pfs()] {
             for entry in fs::read_dir(&folder)? {
                 remove(&entry?.path())?;
             }
@@ -78,11 +80,18 @@ impl Layout {
     }
 
     /// Takes away all that lies in `pfs` after a run, and lays out a fresh `out`.
+    ///
+    /// User code may run as the keeper's own user and take away its own right to write to a folder, `pfs` among them.
+    /// Moving a folder elsewhere writes to that folder too (its `..`), so what is ours is opened again before.
     pub(crate) fn take(&self, run: u64) -> io::Result<PathBuf> {
         let done = self.done(run);
         make_folder(&done, 0o700)?;
+        make_folder(&self.pfs(), 0o755)?;
         for entry in fs::read_dir(self.pfs())? {
             let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                let _ = open_to_owner(&entry.path()); // where it is not ours, moving it says so
+            }
             fs::rename(entry.path(), done.join(entry.file_name()))?;
         }
         self.make_out()?;
@@ -104,6 +113,19 @@ pub(crate) fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
         return Ok(());
     }
     fs::set_permissions(path, Permissions::from_mode(mode))
+}
+
+/// Gives a folder's owner full access to it; of a link's target the mode stays as it is.
+fn open_to_owner(folder: &Path) -> io::Result<()> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let folder = rustix::fs::open(folder, flags, Mode::empty())?;
+    let mode = rustix::fs::fstat(&folder)?.st_mode & 0o7777;
+    if mode & 0o700 == 0o700 {
+        return Ok(());
+    }
+    // No system call changes a mode by such a descriptor, but its name in /proc leads to the very folder.
+    let path = format!("/proc/self/fd/{}", folder.as_raw_fd());
+    fs::set_permissions(path, Permissions::from_mode(mode | 0o700))
 }
 
 /// Removes a file or a whole folder, also one whose own folders are read-only.

@@ -1,4 +1,4 @@
-//! What a keeper is told by its pod: which shard it serves, and where things are.
+//! What a program is told by its pod: for whom it works, and where things are.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,9 @@ use std::{env, fs, io};
 use uuid::Uuid;
 use varve_api::pod;
 use varve_format::Hash;
-use varve_store::backend::Schemes;
+use varve_store::backend::Allowed;
+
+use super::{ENV_FIRST_CONTACT_MS, ENV_PFS, ENV_STORE, ENV_VOLUME};
 
 /// Who this keeper is.
 #[derive(Debug, Clone)]
@@ -31,7 +33,7 @@ pub(crate) struct Config {
     pub pfs: String,
     /// The keys of the store's Secret.
     pub store: BTreeMap<String, String>,
-    pub schemes: Schemes,
+    pub allowed: Allowed,
     /// How long the user's container may take to start: its image may be tens of GiB, and is
     /// pulled while we wait.
     pub first_contact: Duration,
@@ -56,20 +58,21 @@ impl Config {
                 node: env::var(pod::ENV_NODE).unwrap_or_default(),
             },
             plan: parsed(pod::ENV_PLAN, "the hash of a plan, 64 hexadecimal digits")?,
-            volume: path("VARVE_VOLUME", pod::VOLUME_PATH),
-            pfs: env::var("VARVE_PFS").unwrap_or_else(|_| pod::PFS_PATH.to_owned()),
-            store: read_secret(&path("VARVE_STORE", pod::STORE_PATH))?,
-            schemes: schemes(),
-            first_contact: millis("VARVE_FIRST_CONTACT_MS", 45 * 60 * 1000),
+            volume: path(ENV_VOLUME, pod::VOLUME_PATH),
+            pfs: env::var(ENV_PFS).unwrap_or_else(|_| pod::PFS_PATH.to_owned()),
+            store: read_secret(&path(ENV_STORE, pod::STORE_PATH))?,
+            allowed: allowed(),
+            first_contact: millis(ENV_FIRST_CONTACT_MS, 45 * 60 * 1000),
         })
     }
 }
 
-/// Local stores are for `varve dev` and tests, which say so.
-pub(crate) fn schemes() -> Schemes {
-    match env::var("VARVE_LOCAL_STORES").as_deref() {
-        Ok("true") => Schemes::BucketsAndLocal,
-        _ => Schemes::Buckets,
+/// What whoever installed the operator allows the store's Secret; the operator hands it on.
+pub(crate) fn allowed() -> Allowed {
+    let is_true = |name| env::var(name).as_deref() == Ok("true");
+    Allowed {
+        local_stores: is_true(pod::ENV_ALLOW_LOCAL_STORES),
+        machine_credentials: is_true(pod::ENV_ALLOW_MACHINE_CREDENTIALS),
     }
 }
 

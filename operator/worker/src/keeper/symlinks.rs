@@ -8,17 +8,15 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 
 use rustix::fs::FileType;
+use varve_format::name::MAX_TARGET;
 use varve_store::{Entry, Store};
 
 use super::beneath::Beneath;
 use super::inputs::{Inputs, Staged};
-use super::layout::OUT;
+use varve_api::pod::OUT;
 
 /// Links followed before it is called a loop; Linux's own limit.
 const MAX_LINKS: u32 = 40;
-
-/// Longest target of a link in an input that is followed.
-const MAX_TARGET_BYTES: u64 = 4095;
 
 /// What becomes of a link.
 #[derive(Debug)]
@@ -125,7 +123,7 @@ impl Lookup<'_> {
                 Staged::Missing => Ok(None),
                 Staged::Above => Ok(Some(Here::Folder)),
                 Staged::Entry(Entry::Symlink { target }) => {
-                    let text = self.store.read_all(&target, MAX_TARGET_BYTES).await?;
+                    let text = self.store.read_all(&target, MAX_TARGET).await?;
                     Ok(String::from_utf8(text.to_vec()).ok().map(Here::Link))
                 }
                 Staged::Entry(entry) => Ok(Some(Here::Input(entry))),
