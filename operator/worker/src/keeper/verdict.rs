@@ -145,4 +145,13 @@ mod tests {
         let missing = NotStarted { reason: StartFailure::CommandNotFound, code: 127, message: "no /app".into() };
         assert_eq!(reason(judge(&ended(Outcome::NotStarted(missing), 0), &[], None)), Some(("CommandNotFound", true)));
     }
+
+    #[test]
+    fn a_full_disk_is_told_with_its_remedy_and_may_be_less_full_later() {
+        let full = TryFailure::disk("stage inputs", &io::Error::from_raw_os_error(28)); // ENOSPC
+        assert_eq!((full.reason, full.is_final), ("LocalDisk", false));
+        assert!(full.message.contains("ephemeral-storage"), "{}", full.message);
+        let long = TryFailure::disk("stage inputs", &io::Error::from_raw_os_error(36)); // ENAMETOOLONG
+        assert!(long.is_final && !long.message.contains("room"), "{}", long.message);
+    }
 }
