@@ -78,8 +78,8 @@ pub struct ObjectStoreSource {
     )])))]
     pub url: String,
 
-    /// The Secret with the credentials, labelled `varve.dev/import: "true"`. Its keys are object_store's
-    /// configuration keys, such as `aws_access_key_id`. Without it the bucket is read without credentials.
+    /// The Secret with the credentials, labelled `varve.dev/import: "true"`. Its keys are those of a store's Secret,
+    /// such as `aws_access_key_id`. Without it the bucket is read without credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub secret_name: Option<String>,
