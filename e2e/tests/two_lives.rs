@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use varve_api::{Commit, Job, Pipeline, Repo, conditions};
 use varve_e2e::outcome::{datums, tree};
-use varve_e2e::wait::{PODS, SOON, until};
+use varve_e2e::wait::{PODS, SOON, shown, until};
 use varve_e2e::{Space, busybox, env, object, store};
 
 const NAMESPACE: &str = "two-lives";
@@ -74,7 +74,8 @@ async fn settle(space: &Space) -> Result<()> {
         space.ready::<Repo>(repo, SOON).await?;
     }
     for pipeline in ["copies", "all"] {
-        space.ready::<Pipeline>(pipeline, PODS).await?;
+        let is_up_to_date = |pipeline: &Pipeline| shown(pipeline).contains("Ready=True UpToDate");
+        space.wait::<Pipeline>(pipeline, PODS, is_up_to_date).await?;
     }
     until("all Jobs have ended", PODS, async || {
         let jobs = space.api::<Job>().list(&ListParams::default()).await?;

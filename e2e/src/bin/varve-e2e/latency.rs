@@ -40,9 +40,11 @@ pub(crate) async fn latency(namespace: &str, rounds: u32) -> Result<()> {
     });
     let pipeline = Pipeline::new("ends", serde_json::from_value(spec)?);
     Api::namespaced(client.clone(), namespace).create(&PostParams::default(), &pipeline).await?;
+    // What stands in it already is of an earlier run.
+    let log_begin = audit_log()?.len();
     let seen = measure(&client, namespace, rounds).await?;
     tokio::time::sleep(LATE_WRITES).await;
-    report(namespace, &seen).await
+    report(namespace, &seen, log_begin).await
 }
 
 /// One Commit's way, in seconds since the machine's boot.
@@ -125,7 +127,7 @@ fn parse_uptime(text: &str) -> Result<f64> {
     text.split(' ').next().and_then(|first| first.parse().ok()).context("read /proc/uptime")
 }
 
-async fn report(namespace: &str, seen: &BTreeMap<String, Round>) -> Result<()> {
+async fn report(namespace: &str, seen: &BTreeMap<String, Round>, log_begin: usize) -> Result<()> {
     let folder = tempfile::tempdir()?;
     checkout(namespace, &["ends".into()], folder.path()).await?;
     let (mut started, mut published) = (Vec::new(), Vec::new());
@@ -139,7 +141,7 @@ async fn report(namespace: &str, seen: &BTreeMap<String, Round>) -> Result<()> {
     }
     line("Commit Ready → batch/v1 Job created", started)?;
     line("last datum's code ended → output Commit Ready", published)?;
-    writes(namespace, seen.len())
+    writes(namespace, seen.len(), log_begin)
 }
 
 fn line(what: &str, mut seconds: Vec<f64>) -> Result<()> {
@@ -154,11 +156,16 @@ fn line(what: &str, mut seconds: Vec<f64>) -> Result<()> {
     Ok(())
 }
 
+/// The audit log, in which every write of the operator is a line.
+fn audit_log() -> Result<String> {
+    std::fs::read_to_string(env("VARVE_AUDIT_LOG")?)
+        .context("read the API server's audit log (a cluster from before it was kept must be taken down and up again)")
+}
+
 /// The operator's writes, by what they were for, from the audit log. Events and Leases are not counted.
-fn writes(namespace: &str, jobs: usize) -> Result<()> {
-    let log = std::fs::read_to_string(env("VARVE_AUDIT_LOG")?).context(
-        "read the API server's audit log (a cluster from before it was kept must be taken down and up again)",
-    )?;
+fn writes(namespace: &str, jobs: usize, log_begin: usize) -> Result<()> {
+    let log = audit_log()?;
+    let log = log.get(log_begin..).context("the audit log was begun anew meanwhile: measure again")?;
     let mut counts = BTreeMap::<(&str, String), usize>::new();
     let mut ended = BTreeSet::new();
     // From the end, so that the last word on each Job is known from those before it.
