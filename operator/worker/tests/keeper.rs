@@ -127,7 +127,7 @@ async fn time_outs_and_memory_kills_fail_the_datum_with_their_reason() {
 async fn a_shim_killed_while_a_datum_runs_costs_that_datum_a_try_and_nothing_else() {
     let mut world = World::with(&[("a", "1"), ("b", "2")]).await;
     let task = World::task(
-        r#"echo "$photos" >> "$TEST/runs"; case "$photos" in */b) [ -e "$TEST/again" ] || { touch "$TEST/running"; while :; do sleep 0.01; done; };; esac"#,
+        r#"echo "$photos" >> "$TEST/runs"; case "$photos" in */b) [ -e "$TEST/again" ] || { touch "$TEST/running"; while [ -d "$TEST" ] && [ ! -e "$TEST/again" ]; do sleep 0.01; done; exit 1; };; esac"#,
     );
     world.plan(task, &["a", "b"]).await;
     let pod = world.pod();
@@ -149,7 +149,7 @@ async fn a_shim_killed_while_a_datum_runs_costs_that_datum_a_try_and_nothing_els
 async fn a_killed_keeper_takes_the_shim_with_it_and_the_next_pod_goes_on_where_it_was() {
     let mut world = World::with(&[("a", "1"), ("b", "2"), ("c", "3")]).await;
     let task = World::task(
-        r#"echo "$photos" >> "$TEST/runs"; case "$photos" in */b) [ -e "$TEST/again" ] || { echo $$ > "$TEST/running"; while :; do sleep 0.01; done; };; esac"#,
+        r#"echo "$photos" >> "$TEST/runs"; case "$photos" in */b) [ -e "$TEST/again" ] || { echo $$ > "$TEST/running"; while [ -d "$TEST" ] && [ ! -e "$TEST/again" ]; do sleep 0.01; done; exit 1; };; esac"#,
     );
     world.plan(task, &["a", "b", "c"]).await;
     let pod = world.pod();
@@ -177,7 +177,7 @@ async fn a_killed_keeper_takes_the_shim_with_it_and_the_next_pod_goes_on_where_i
 async fn a_stop_records_what_is_finished_uses_no_try_and_leaves_work() {
     let mut world = World::with(&[("a", "1"), ("b", "2"), ("c", "3")]).await;
     let task = World::task(
-        r#"case "$photos" in */b) [ -e "$TEST/again" ] || { touch "$TEST/running"; while :; do sleep 0.01; done; };; esac"#,
+        r#"case "$photos" in */b) [ -e "$TEST/again" ] || { touch "$TEST/running"; while [ -d "$TEST" ] && [ ! -e "$TEST/again" ]; do sleep 0.01; done; exit 1; };; esac"#,
     );
     world.plan(task, &["a", "b", "c"]).await;
     let pod = world.pod();
@@ -260,7 +260,7 @@ async fn folders_that_user_code_closes_to_itself_are_taken_all_the_same() {
 #[tokio::test(flavor = "multi_thread")]
 async fn code_that_stops_the_shim_uses_up_its_tries() {
     let mut world = World::with(&[("a", "1")]).await;
-    let mut task = World::task("kill $PPID; while :; do sleep 0.01; done");
+    let mut task = World::task(r#"kill $PPID; while [ -d "$TEST" ]; do sleep 0.01; done"#);
     task.tries = 1;
     world.plan(task, &["a"]).await;
     assert_eq!(world.pod().ended().0, Some(44));
@@ -334,7 +334,7 @@ async fn a_store_that_fails_for_a_while_loses_nothing_and_holds_no_run_up() {
     let mut world = World::with(&[("a", "1"), ("b", "2"), ("c", "3")]).await;
     let script = format!(
         r#"{IN_OUT} echo "$photos" >> "$TEST/runs"; cp "$photos" .
-           case "$photos" in */b) touch "$TEST/running"; until [ -e "$TEST/broken" ]; do sleep 0.01; done;; esac"#
+           case "$photos" in */b) touch "$TEST/running"; while [ -d "$TEST" ] && [ ! -e "$TEST/broken" ]; do sleep 0.01; done;; esac"#
     );
     world.plan(World::task(&script), &["a", "b", "c"]).await;
     let pod = world.pod();
