@@ -70,7 +70,7 @@ enum Command {
 
 #[derive(Subcommand)]
 enum ClusterCommand {
-    /// Starts it; the first time builds Kubernetes, which takes about seven minutes on two cores.
+    /// Starts it; the first time builds Kubernetes, which takes about ten minutes on two cores.
     Up,
     /// Takes it down and leaves nothing behind.
     Down,
