@@ -6,7 +6,7 @@ use kube::api::{DeleteParams, ListParams};
 use serde_json::{Value, json};
 use varve_api::{Commit, Job, Pipeline, Repo};
 use varve_e2e::host::Host;
-use varve_e2e::wait::{PODS, SOON, shown};
+use varve_e2e::wait::{PODS, SOON, shown, until};
 use varve_e2e::{Space, busybox, env, object, store};
 
 fn repo(name: &str) -> Value {
@@ -338,7 +338,10 @@ async fn an_output_branch_has_one_writer() -> Result<()> {
         Ok(object)
     };
     space.apply(&to("older")?).await?;
-    space.ready::<Pipeline>("older", SOON).await?;
+    let older = space.ready::<Pipeline>("older", SOON).await?;
+    // Ages are told in whole seconds; of two Pipelines of one second the uid decides, which nobody can foresee.
+    let made = older.metadata.creation_timestamp.context("when it was made")?.0.as_second();
+    until("the next second", SOON, async || Ok(jiff::Timestamp::now().as_second() > made)).await?;
     space.apply(&to("younger")?).await?;
     says(&space.stalled::<Pipeline>("younger", SOON).await?, "OutputTaken", &["older", "results"]);
     space.apply(&text("by-hand", "results")).await?;
