@@ -239,6 +239,13 @@ pub fn busybox(tag: &str) -> Result<String> {
     Ok(format!("{}/busybox:{tag}", env("VARVE_REGISTRY")?))
 }
 
+/// Runs crane, which copies and changes images at their registry.
+pub fn crane(args: &[&str]) -> Result<()> {
+    let done = Command::new(env("VARVE_CRANE")?).args(args).output().context("start crane")?;
+    ensure!(done.status.success(), "crane {}: {}", args.join(" "), String::from_utf8_lossy(&done.stderr));
+    Ok(())
+}
+
 /// The objects of a YAML text.
 pub fn documents(yaml: &str) -> Result<Vec<Value>> {
     use serde::Deserialize as _;

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use kube::ResourceExt as _;
 use kube::api::ListParams;
-use serde_json::Value;
+use serde_json::{Value, json};
 use varve_api::job::DatumCounts;
 use varve_api::{Commit, Job};
 
@@ -15,6 +15,11 @@ impl Space {
     pub async fn commit(&self, name: &str, spec: Value) -> Result<Commit> {
         self.apply(&object("Commit", name, spec)).await?;
         self.ready(name, PODS).await
+    }
+
+    /// Commits changes to a Repo, and waits until the Commit is there.
+    pub async fn change(&self, repo: &str, name: &str, changes: &[Value]) -> Result<Commit> {
+        self.commit(name, json!({ "repo": repo, "changes": changes })).await
     }
 
     /// Waits until `pipeline` has made of `input` a Job that has ended well; gives the Job and its output Commit.

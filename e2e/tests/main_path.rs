@@ -1,16 +1,15 @@
 //! The main job: commit files, find results, and compute nothing twice. Counted by what the code itself does.
 
 use std::collections::BTreeMap;
-use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 use varve_api::{Commit, Pipeline};
 use varve_e2e::host::Host;
 use varve_e2e::outcome::{counts, datums, tree};
 use varve_e2e::wait::{PODS, SOON, until};
-use varve_e2e::{Space, busybox, env, object, reader};
+use varve_e2e::{Space, busybox, crane, env, object, reader};
 
 fn put(path: &str, text: &str) -> Value {
     json!({ "put": { "path": path, "text": text } })
@@ -36,10 +35,6 @@ fn copier(name: &str, from: &str, image: &str, host: &Host) -> Value {
     )
 }
 
-async fn change(space: &Space, name: &str, changes: &[Value]) -> Result<Commit> {
-    space.commit(name, json!({ "repo": "images", "changes": changes })).await
-}
-
 fn counted(pairs: &[(&str, usize)]) -> BTreeMap<String, usize> {
     pairs.iter().map(|(what, times)| ((*what).to_owned(), *times)).collect()
 }
@@ -52,13 +47,13 @@ async fn only_what_changed_is_computed_and_the_result_is_that_of_a_run_from_scra
     space.apply(&object("Repo", "images", json!({}))).await?;
     space.apply(&copier("edges", "images", &busybox("1")?, &host)).await?;
 
-    let first = change(&space, "first", &[put("/a", "a\n"), put("/b", "b\n"), put("/c", "c\n")]).await?;
+    let first = space.change("images", "first", &[put("/a", "a\n"), put("/b", "b\n"), put("/c", "c\n")]).await?;
     let (job, first_output) = space.outcome("edges", &first).await?;
     assert_eq!(datums(&job), counts(3, 0, 3));
     assert_eq!(host.counts(), counted(&[("edges/a", 1), ("edges/b", 1), ("edges/c", 1)]));
 
     host.forget();
-    let second = change(&space, "one-more", &[put("/d", "d\n")]).await?;
+    let second = space.change("images", "one-more", &[put("/d", "d\n")]).await?;
     let (job, output) = space.outcome("edges", &second).await?;
     assert_eq!(datums(&job), counts(4, 3, 1));
     assert_eq!(host.counts(), counted(&[("edges/d", 1)]));
@@ -66,7 +61,7 @@ async fn only_what_changed_is_computed_and_the_result_is_that_of_a_run_from_scra
     assert_eq!((status.added, status.changed, status.removed, status.files), (Some(1), Some(0), Some(0), Some(4)));
 
     host.forget();
-    let third = change(&space, "one-other-one-less", &[put("/b", "B\n"), delete("/c")]).await?;
+    let third = space.change("images", "one-other-one-less", &[put("/b", "B\n"), delete("/c")]).await?;
     let (job, third_output) = space.outcome("edges", &third).await?;
     assert_eq!(datums(&job), counts(3, 2, 1));
     assert_eq!(host.counts(), counted(&[("edges/b", 1)]));
@@ -93,7 +88,7 @@ async fn only_what_changed_is_computed_and_the_result_is_that_of_a_run_from_scra
     other.with_store().await?;
     other.apply(&object("Repo", "images", json!({}))).await?;
     other.apply(&copier("edges", "images", &busybox("1")?, &host)).await?;
-    let all = change(&other, "all", &[put("/d", "d\n"), put("/b", "B\n"), put("/a", "a\n")]).await?;
+    let all = other.change("images", "all", &[put("/d", "d\n"), put("/b", "B\n"), put("/a", "a\n")]).await?;
     let (_, output) = other.outcome("edges", &all).await?;
     assert_eq!(tree(&output), tree(&third_output));
     Ok(())
@@ -103,26 +98,21 @@ async fn only_what_changed_is_computed_and_the_result_is_that_of_a_run_from_scra
 async fn an_image_is_known_by_its_content_and_not_by_its_tag() -> Result<()> {
     let space = Space::new("image").await?;
     let host = Host::new().await?;
-    let (registry, crane) = (env("VARVE_REGISTRY")?, env("VARVE_CRANE")?);
-    let repository = format!("{registry}/{}", space.name);
-    let tag = |from: &str, to: &str| -> Result<()> {
-        let done = Command::new(&crane).args(["copy", "--insecure", from, to]).output()?;
-        ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-        Ok(())
-    };
+    let repository = format!("{}/{}", env("VARVE_REGISTRY")?, space.name);
+    let tag = |from: &str, to: &str| crane(&["copy", "--insecure", from, to]);
     tag(&busybox("1")?, &format!("{repository}:one"))?;
     tag(&busybox("1")?, &format!("{repository}:same"))?;
 
     space.with_store().await?;
     space.apply(&object("Repo", "images", json!({}))).await?;
     space.apply(&copier("edges", "images", &format!("{repository}:one"), &host)).await?;
-    let first = change(&space, "first", &[put("/a", "a\n"), put("/b", "b\n")]).await?;
+    let first = space.change("images", "first", &[put("/a", "a\n"), put("/b", "b\n")]).await?;
     space.outcome("edges", &first).await?;
     host.forget();
 
     // The same content under another tag runs nothing.
     space.apply(&copier("edges", "images", &format!("{repository}:same"), &host)).await?;
-    let second = change(&space, "second", &[put("/c", "c\n")]).await?;
+    let second = space.change("images", "second", &[put("/c", "c\n")]).await?;
     let (job, _) = space.outcome("edges", &second).await?;
     assert_eq!(datums(&job), counts(3, 2, 1));
     assert_eq!(host.counts(), counted(&[("edges/c", 1)]));
@@ -130,7 +120,7 @@ async fn an_image_is_known_by_its_content_and_not_by_its_tag() -> Result<()> {
 
     // Other content under the same tag is not taken up by itself …
     tag(&busybox("2")?, &format!("{repository}:same"))?;
-    let third = change(&space, "third", &[put("/d", "d\n")]).await?;
+    let third = space.change("images", "third", &[put("/d", "d\n")]).await?;
     let (job, _) = space.outcome("edges", &third).await?;
     assert_eq!(datums(&job), counts(4, 3, 1));
     host.forget();
@@ -167,7 +157,7 @@ async fn in_a_diamond_both_sides_come_from_the_same_source_commit() -> Result<()
         .await?;
     let mut last = None;
     for n in 1..=3 {
-        last = Some(change(&space, &format!("c{n}"), &[put("/n", &format!("{n}\n"))]).await?);
+        last = Some(space.change("images", &format!("c{n}"), &[put("/n", &format!("{n}\n"))]).await?);
     }
     let run = last.and_then(|commit| commit.status?.uid).context("the last Commit's uid")?;
     let at_last = |commit: &Commit| commit.status.as_ref().and_then(|s| s.run.as_ref()) == Some(&run);
@@ -189,7 +179,7 @@ async fn two_datums_that_write_one_path_fail_the_job_and_are_both_named() -> Res
     let space = Space::new("conflict").await?;
     space.with_store().await?;
     space.apply(&object("Repo", "images", json!({}))).await?;
-    change(&space, "first", &[put("/a", "a\n"), put("/b", "b\n")]).await?;
+    space.change("images", "first", &[put("/a", "a\n"), put("/b", "b\n")]).await?;
     space
         .apply(&object(
             "Pipeline",
@@ -243,7 +233,7 @@ async fn kubectl_waits_scales_and_describes() -> Result<()> {
     }
     // Nothing of one Job's output is owed to a scale: the same datums, no run.
     host.forget();
-    let again = change(&space, "again", &[put("/b", "b\n")]).await?;
+    let again = space.change("images", "again", &[put("/b", "b\n")]).await?;
     let (job, _) = space.outcome("edges", &again).await?;
     assert_eq!(datums(&job), counts(2, 1, 1));
     let provenance = job.status.and_then(|s| s.provenance).context("a provenance")?;
@@ -258,7 +248,7 @@ async fn users_code_finds_no_credential() -> Result<()> {
     let space = Space::new("guest").await?;
     space.with_store().await?;
     space.apply(&object("Repo", "images", json!({}))).await?;
-    change(&space, "first", &[put("/a", "a\n")]).await?;
+    space.change("images", "first", &[put("/a", "a\n")]).await?;
     let code = r"
         { env; id; cat /proc/self/mountinfo; ps; ls -la / /var/run /run /.varve /pfs 2>&1
           for p in /proc/[0-9]*; do cat $p/environ $p/cmdline 2>&1; done

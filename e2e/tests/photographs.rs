@@ -3,15 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
-use varve_api::{Commit, Job, Pipeline};
+use varve_api::{Job, Pipeline};
 use varve_e2e::host::Host;
 use varve_e2e::outcome::{counts, datums, tree};
 use varve_e2e::wait::SOON;
-use varve_e2e::{Space, env, reader};
+use varve_e2e::{Space, crane, env, reader};
 
 /// The example's photographs, in the order of its list; the last comes a day later.
 fn photographs() -> Result<Vec<(String, PathBuf)>> {
@@ -39,10 +38,6 @@ fn fetch(name: &str, url: &str) -> Value {
     json!({ "put": { "path": format!("/{name}"), "url": url } })
 }
 
-async fn change(space: &Space, name: &str, changes: &[Value]) -> Result<Commit> {
-    space.commit(name, json!({ "repo": "images", "changes": changes })).await
-}
-
 /// The photographs of which the detector printed a line in this Job, each as often as it ran.
 async fn detected(space: &Space, job: &Job) -> Result<Vec<String>> {
     let printed = space.printed(job).await?.concat();
@@ -50,12 +45,6 @@ async fn detected(space: &Space, job: &Job) -> Result<Vec<String>> {
     let mut names: Vec<String> = lines.filter_map(|line| Some(line.split_once(':')?.0.to_owned())).collect();
     names.sort();
     Ok(names)
-}
-
-fn crane(args: &[&str]) -> Result<()> {
-    let done = Command::new(env("VARVE_CRANE")?).args(args).output()?;
-    ensure!(done.status.success(), "crane {}: {}", args.join(" "), String::from_utf8_lossy(&done.stderr));
-    Ok(())
 }
 
 #[tokio::test]
@@ -70,13 +59,13 @@ async fn the_detector_runs_on_just_what_changed() -> Result<()> {
     let (last, first) = urls.split_last().context("photographs")?;
 
     let puts: Vec<Value> = first.iter().map(|(name, url)| fetch(name, url)).collect();
-    let monday = change(&space, "monday", &puts).await?;
+    let monday = space.change("images", "monday", &puts).await?;
     let (job, monday_edges) = space.outcome("edges", &monday).await?;
     assert_eq!(datums(&job), counts(14, 0, 14));
     assert_eq!(detected(&space, &job).await?, first.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>());
     let (_, monday_montage) = space.outcome("montage", &monday_edges).await?;
 
-    let tuesday = change(&space, "tuesday", &[fetch(&last.0, &last.1)]).await?;
+    let tuesday = space.change("images", "tuesday", &[fetch(&last.0, &last.1)]).await?;
     let (job, _) = space.outcome("edges", &tuesday).await?;
     assert_eq!(datums(&job), counts(15, 14, 1));
     assert_eq!(detected(&space, &job).await?, [last.0.as_str()]);
@@ -84,7 +73,7 @@ async fn the_detector_runs_on_just_what_changed() -> Result<()> {
     // One replaced, one removed.
     let other = host.serve("coins-again.png", std::fs::read(&photographs()?[0].1)?);
     let delete = json!({ "delete": { "path": "/moon.png" } });
-    let wednesday = change(&space, "wednesday", &[fetch("coins.png", &other), delete]).await?;
+    let wednesday = space.change("images", "wednesday", &[fetch("coins.png", &other), delete]).await?;
     let (job, wednesday_edges) = space.outcome("edges", &wednesday).await?;
     assert_eq!(datums(&job), counts(14, 13, 1));
     assert_eq!(detected(&space, &job).await?, ["coins.png"]);
@@ -109,7 +98,7 @@ async fn the_detector_runs_on_just_what_changed() -> Result<()> {
         .map(|(name, url)| fetch(name, url))
         .collect();
     puts.push(fetch("coins.png", &other));
-    let all = change(&scratch, "all", &puts).await?;
+    let all = scratch.change("images", "all", &puts).await?;
     assert_eq!(tree(&all), tree(&wednesday));
     let (job, edges) = scratch.outcome("edges", &all).await?;
     assert_eq!(datums(&job), counts(14, 0, 14));
@@ -147,18 +136,18 @@ async fn a_detector_under_another_tag_runs_nothing_and_another_detector_everythi
         names.push(name);
     }
     let (held_back, first) = puts.split_last().context("photographs")?;
-    let first = change(&space, "first", first).await?;
+    let first = space.change("images", "first", first).await?;
     space.outcome("edges", &first).await?;
 
     space.kubectl(&["patch", "vpipe/edges", "--type=merge", "-p", &image_patch(&tagged)])?;
-    let second = change(&space, "second", std::slice::from_ref(held_back)).await?;
+    let second = space.change("images", "second", std::slice::from_ref(held_back)).await?;
     let (job, before) = space.outcome("edges", &second).await?;
     assert_eq!(datums(&job), counts(4, 3, 1));
     assert_eq!(detected(&space, &job).await?, [names[3].as_str()]);
 
     // Another image under the same tag, taken up when that is asked for.
     crane(&["mutate", "--insecure", &tagged, "--label", "detector=another", "--tag", &tagged])?;
-    let third = change(&space, "third", &[json!({ "delete": { "path": format!("/{}", names[3]) } })]).await?;
+    let third = space.change("images", "third", &[json!({ "delete": { "path": format!("/{}", names[3]) } })]).await?;
     let (job, _) = space.outcome("edges", &third).await?;
     assert_eq!(datums(&job), counts(3, 3, 0));
     space.kubectl(&["annotate", "vpipe/edges", "varve.dev/resolve-image=now"])?;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use varve_api::{Commit, Job, Pipeline, Repo, conditions};
 use varve_e2e::outcome::{datums, tree};
-use varve_e2e::wait::{PODS, SOON, shown, until};
+use varve_e2e::wait::{Conditioned as _, PODS, SOON, shown, until};
 use varve_e2e::{Space, busybox, env, object, store};
 
 const NAMESPACE: &str = "two-lives";
@@ -79,8 +79,7 @@ async fn settle(space: &Space) -> Result<()> {
     }
     until("all Jobs have ended", PODS, async || {
         let jobs = space.api::<Job>().list(&ListParams::default()).await?;
-        let conditions = |job: &Job| job.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
-        Ok(jobs.items.iter().all(|job| conditions::holds(&conditions(job), conditions::Type::Ready)))
+        Ok(jobs.items.iter().all(|job| conditions::holds(job.conditions(), conditions::Type::Ready)))
     })
     .await
 }

@@ -56,7 +56,7 @@ impl Events {
         let event = Event {
             type_: if now.is_stalled { EventType::Warning } else { EventType::Normal },
             reason: now.reason.to_owned(),
-            note: Some(cut(now.message)),
+            note: Some(cut(now.message).to_owned()),
             action: "Reconcile".to_owned(),
             secondary: None,
         };
@@ -83,12 +83,8 @@ fn standing(status: &Value) -> Option<Standing<'_>> {
 }
 
 /// As much of a message as a note may hold.
-fn cut(message: &str) -> String {
-    let mut end = message.len().min(MAX_NOTE_BYTES);
-    while !message.is_char_boundary(end) {
-        end -= 1;
-    }
-    message[..end].to_owned()
+fn cut(message: &str) -> &str {
+    &message[..message.floor_char_boundary(MAX_NOTE_BYTES)]
 }
 
 #[cfg(test)]

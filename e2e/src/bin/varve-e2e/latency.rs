@@ -13,7 +13,8 @@ use k8s_openapi::api::batch::v1 as batch;
 use kube::api::{ListParams, PostParams, WatchEvent, WatchParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
-use varve_api::{Commit, Pipeline, Repo, labels};
+use varve_api::{Commit, Pipeline, Repo, conditions, labels};
+use varve_e2e::wait::Conditioned as _;
 use varve_e2e::{busybox, env};
 
 use crate::checkout::checkout;
@@ -92,7 +93,7 @@ async fn one(commits: &Api<Commit>, jobs: &Api<batch::Job>, name: &str) -> Resul
         tokio::select! {
             event = commit_events.try_next() => {
                 let Some(WatchEvent::Modified(seen) | WatchEvent::Added(seen)) = event? else { continue };
-                if !is_ready(&seen) {
+                if !conditions::holds(seen.conditions(), conditions::Type::Ready) {
                     continue;
                 }
                 if seen.name_any() == name {
@@ -111,11 +112,6 @@ async fn one(commits: &Api<Commit>, jobs: &Api<batch::Job>, name: &str) -> Resul
         }
     }
     Ok(round)
-}
-
-fn is_ready(commit: &Commit) -> bool {
-    let conditions = commit.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 /// Seconds since the machine's boot, to a hundredth: the same clock in every container.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use kube::Client;
-use kube::api::{Api, ObjectMeta, PostParams};
+use kube::api::{Api, PostParams};
 use serde_json::json;
 use varve_api::{Commit, Job, Pipeline, Repo, conditions};
 use varve_e2e::busybox;
@@ -60,9 +60,8 @@ pub(crate) async fn memory(namespace: &str, size: u64) -> Result<()> {
 
 /// Commits the file, and waits until its copy is committed too.
 async fn through(client: &Client, namespace: &str, url: &str) -> Result<()> {
-    let named = |name: &str| ObjectMeta { name: Some(name.into()), ..ObjectMeta::default() };
     let create = PostParams::default();
-    let repo = Repo { metadata: named("files"), ..Repo::new("files", serde_json::from_value(json!({}))?) };
+    let repo = Repo::new("files", serde_json::from_value(json!({}))?);
     Api::namespaced(client.clone(), namespace).create(&create, &repo).await?;
     let code = "cp /pfs/files/large /pfs/out/large";
     let spec = json!({

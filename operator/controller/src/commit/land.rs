@@ -223,13 +223,12 @@ impl Begun<'_> {
             ));
         }
         let repo_now = cx.heads.newest(cx, &self.repo);
-        if let Some(pin) = repo_now.spec.branches.iter().find(|pinned| pinned.name == *branch) {
+        if let Some(pin) = repo_now.spec.pin(branch) {
             return Err(Error::stalled(
                 Reason::BranchPinned,
                 format!(
-                    "branch {branch} of Repo {repo} is pinned to {}: take its entry out of spec.branches, or commit \
-                     to another branch",
-                    pin.head
+                    "branch {branch} of Repo {repo} is pinned to {pin}: take its entry out of spec.branches, or commit \
+                     to another branch"
                 ),
             ));
         }
