@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# cluster.sh up | down | status | env | push TAR-OR-OCI-FOLDER NAME:TAG | import TAR... | nsenter NODE-NUMBER CMD... | kubectl ARG... | store-secret NAMESPACE [NAME [PREFIX]] | bucket NAME
+# cluster.sh up | down | status | env | push TAR-OR-OCI-FOLDER NAME:TAG | import TAR... | tag NAME:TAG NEW-NAME:TAG | nsenter NODE-NUMBER CMD... | kubectl ARG... | store-secret NAMESPACE [NAME [PREFIX]] | bucket NAME
 # A Kubernetes cluster on this machine, with a registry and an S3 server beside it. Each node has its own
 # mount, pid and network namespaces (node.sh); the host gets one veth, its way in, and the cluster has no way out.
 set -euo pipefail
@@ -113,6 +113,10 @@ import() {
 	local d t
 	for d in "$DATA"/node-*; do for t in "$@"; do ctr "${d##*-}" images import --local "$t" >/dev/null 2>>"$LOG/import.log"; done; done
 }
+tag() { # NAME:TAG NEW-NAME:TAG: gives an image that all nodes have another name, which may be another's
+	local d
+	for d in "$DATA"/node-*; do ctr "${d##*-}" images tag --force "$1" "$2" >/dev/null; done
+}
 push() { "$BIN/crane" push --insecure "$1" "$REGISTRY/$2" 2>>"$LOG/push.log"; } # prints the pushed reference with its digest
 
 store-secret() { # NAMESPACE [NAME [PREFIX]]: the Secret with which a namespace's pods reach its own prefix of the bucket
@@ -186,7 +190,7 @@ status() {
 case ${1:-} in
 up | down | status) "$1" ;;
 env) env_lines ;;
-import | push | bucket | store-secret | kubectl) "$@" ;;
+import | tag | push | bucket | store-secret | kubectl) "$@" ;;
 nsenter) shift; enter "$@" ;;
 *) sed -n 2,4p "$0"; exit 2 ;;
 esac

@@ -246,6 +246,14 @@ pub fn crane(args: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// Gives an image that all nodes have, and no registry, another name; what had the name loses it.
+pub fn tag_on_nodes(image: &str, name: &str) -> Result<()> {
+    let done =
+        Command::new(env("VARVE_CLUSTER_SH")?).args(["tag", image, name]).output().context("start cluster.sh")?;
+    ensure!(done.status.success(), "tag {image} {name}: {}", String::from_utf8_lossy(&done.stderr));
+    Ok(())
+}
+
 /// The objects of a YAML text.
 pub fn documents(yaml: &str) -> Result<Vec<Value>> {
     use serde::Deserialize as _;

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use kube::ResourceExt as _;
+use kube::api::ListParams;
 use serde_json::{Value, json};
-use varve_api::{Commit, Pipeline};
+use varve_api::conditions::{self, Type};
+use varve_api::{Commit, Job, Pipeline, labels};
 use varve_e2e::host::Host;
 use varve_e2e::outcome::{counts, datums, tree};
-use varve_e2e::wait::{PODS, SOON, until};
-use varve_e2e::{Space, busybox, crane, env, object, reader};
+use varve_e2e::wait::{PODS, SOON, shown, until};
+use varve_e2e::{Space, busybox, crane, env, object, reader, tag_on_nodes};
 
 fn put(path: &str, text: &str) -> Value {
     json!({ "put": { "path": path, "text": text } })
@@ -129,6 +131,53 @@ async fn an_image_is_known_by_its_content_and_not_by_its_tag() -> Result<()> {
     space.kubectl(&["annotate", "vpipe/edges", "varve.dev/resolve-image=now"])?;
     until("everything has run", PODS, async || Ok(host.counts().len() == 4)).await.with_context(|| space.describe())?;
     assert_eq!(host.counts(), counted(&[("edges/a", 1), ("edges/b", 1), ("edges/c", 1), ("edges/d", 1)]));
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_image_that_no_registry_knows_is_asked_of_a_node_and_keeps_what_it_is_known_by() -> Result<()> {
+    let space = Space::new("local").await?;
+    let host = Host::new().await?;
+    let local = format!("e2e.local/{}:1", space.name);
+    tag_on_nodes("e2e.local/busybox:1", &local)?;
+    space.with_store().await?;
+    space.apply(&object("Repo", "images", json!({}))).await?;
+    space.apply(&copier("edges", "images", &local, &host)).await?;
+    let first = space.change("images", "first", &[put("/a", "a\n"), put("/b", "b\n")]).await?;
+    let (job, _) = space.outcome("edges", &first).await?;
+    assert_eq!(datums(&job), counts(2, 0, 2));
+    let pinned = |is_pinned: bool| {
+        move |pipeline: &Pipeline| {
+            pipeline.status.as_ref().is_some_and(|status| {
+                status.image.as_ref().is_some_and(|image| image.reference == pipeline.spec.container.image)
+                    && conditions::holds(&status.conditions, Type::ImagePinned) == is_pinned
+            })
+        }
+    };
+    space.wait("edges", SOON, pinned(false)).await?;
+
+    // The same image at a registry runs nothing, and neither does the way back.
+    space.apply(&copier("edges", "images", &busybox("1")?, &host)).await?;
+    space.wait("edges", SOON, pinned(true)).await?;
+    space.apply(&copier("edges", "images", &local, &host)).await?;
+    space.wait("edges", SOON, pinned(false)).await?;
+    host.forget();
+    let second = space.change("images", "second", &[put("/c", "c\n")]).await?;
+    let (job, _) = space.outcome("edges", &second).await?;
+    assert_eq!(datums(&job), counts(3, 2, 1));
+    assert_eq!(host.counts(), counted(&[("edges/c", 1)]));
+    let pods = space.kubectl(&["get", "pods", "-l", labels::PROBE, "-o", "name"])?;
+    assert_eq!(pods, "", "what asked is gone");
+
+    // Where the nodes have another image under the name, nothing that comes of it counts.
+    tag_on_nodes("e2e.local/coredns:1", &local)?;
+    space.change("images", "third", &[put("/d", "d\n")]).await?;
+    until("the Job is refused", PODS, async || {
+        let jobs = space.api::<Job>().list(&ListParams::default()).await?;
+        Ok(jobs.iter().any(|job| shown(job).contains("ImageMismatch")))
+    })
+    .await
+    .with_context(|| space.describe())?;
     Ok(())
 }
 

@@ -8,6 +8,8 @@ pub const JOB: &str = "varve.dev/job";
 pub const REPO: &str = "varve.dev/repo";
 /// The branch that an object belongs to.
 pub const BRANCH: &str = "varve.dev/branch";
+/// The Pipeline whose image a pod asks a node about. Not [`PIPELINE`], which counts the pods at work.
+pub const PROBE: &str = "varve.dev/probe";
 /// The run that an object belongs to: the uid of its source Commit.
 pub const RUN: &str = "varve.dev/run";
 /// The Commit that an object belongs to.

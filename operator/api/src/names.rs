@@ -29,6 +29,14 @@ pub fn config_copy(job: &str, digest: &[u8; 32]) -> String {
     format!("{job}-{}", base32(digest, JOB_SUFFIX))
 }
 
+/// The name of the pod that asks a node what a Pipeline's image is, for a digest of what is asked.
+///
+/// Up to 40 characters of the Pipeline's name, `-image-`, and 10 of base32.
+pub fn probe_pod(pipeline: &str, digest: &[u8; 32]) -> String {
+    let prefix = pipeline.get(..MAX_PIPELINE_PREFIX).unwrap_or(pipeline).trim_end_matches('-');
+    format!("{prefix}-image-{}", base32(digest, JOB_SUFFIX))
+}
+
 /// The name of the batch Job that fetches what a Commit puts. Dots, which a Commit's name may have and a pod's
 /// host name may not, become `-`; who owns the batch Job tells `a.b` from `a-b`.
 pub fn import_job(commit: &str) -> String {
@@ -66,6 +74,7 @@ mod tests {
         assert!(job(&"p".repeat(52), &[0; 32]).len() < MAX_NAME);
         assert!(format!("{}-99999", batch_job(&job(&"p".repeat(52), &[0; 32]), 99_999)).len() <= 63);
         assert!(import_job(&"c".repeat(52)).len() <= 63);
+        assert!(probe_pod(&"p".repeat(52), &[0; 32]).len() <= 63);
     }
 
     #[test]

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use kube::ResourceExt;
 use uuid::Uuid;
+use varve_api::pod::RUN_AS;
+use varve_engine::pod::Surroundings;
 use varve_store::backend::Allowed;
 
 use crate::{
@@ -71,6 +74,19 @@ impl Cx {
             act,
             settings,
         })
+    }
+
+    /// What the pods of a namespace have in common, those that work on the store of this Secret.
+    pub(crate) fn surroundings(&self, namespace: &str, store_secret: &str) -> Surroundings {
+        let space = self.caches.namespaces.get_cluster(namespace);
+        Surroundings {
+            namespace: namespace.to_owned(),
+            own_image: self.settings.image.clone(),
+            store_secret: store_secret.to_owned(),
+            run_as: space.as_ref().map_or(Some(RUN_AS), |space| Surroundings::run_as(space.annotations())),
+            allows_local_stores: self.settings.allowed.local_stores,
+            allows_machine_credentials: self.settings.allowed.machine_credentials,
+        }
     }
 
     /// The time. Deciding code gets it passed in.

@@ -88,7 +88,7 @@ pub fn config_maps_needed(spec: &PipelineSpec) -> BTreeSet<String> {
 pub fn spec_digest(snapshot: &Snapshot, config_maps: &ConfigMaps) -> Result<SpecDigest, PlanError> {
     let container = &snapshot.spec.container;
     let mut digest = SpecDigest {
-        image_config_digest: image_identity(snapshot).to_owned(),
+        image_config_digest: snapshot.image.identity().to_owned(),
         command: container.command.clone(),
         args: container.args.clone(),
         working_dir: container.working_dir.clone(),
@@ -106,12 +106,6 @@ pub fn spec_digest(snapshot: &Snapshot, config_maps: &ConfigMaps) -> Result<Spec
     };
     add_mounts(&mut digest, &snapshot.spec, config_maps)?;
     Ok(digest)
-}
-
-/// The image's config digest; where no registry gave one, the reference itself is all that is known of it.
-fn image_identity(snapshot: &Snapshot) -> &str {
-    let image = &snapshot.image;
-    image.config_digest.as_deref().or(image.manifest_digest.as_deref()).unwrap_or(&image.reference)
 }
 
 fn environment(container: &Container, config_maps: &ConfigMaps) -> Result<Vec<(String, EnvSource)>, PlanError> {

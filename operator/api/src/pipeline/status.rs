@@ -65,6 +65,11 @@ pub struct ResolvedImage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 160))]
     pub config_digest: Option<String>,
+    /// The digest by which the image was first known, where no registry told its configuration: that in its reference,
+    /// or that by which the node calls it that a pod asked. Where nothing better is known, it is the identity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 160))]
+    pub image_id: Option<String>,
     /// The architecture that it is built for, as nodes are labelled with it: its pods are kept to such nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
@@ -92,6 +97,20 @@ pub struct ResolvedImage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub resolved_request: Option<String>,
+}
+
+impl ResolvedImage {
+    /// What decides whether two images are the same, and so whether a datum must be run again: the digest of the
+    /// configuration; else the best that is known.
+    pub fn identity(&self) -> &str {
+        let known = [&self.config_digest, &self.image_id, &self.manifest_digest];
+        known.into_iter().flatten().next().unwrap_or(&self.reference)
+    }
+
+    /// What every pod must report to run this image, where its reference alone names it: nodes may know several by it.
+    pub fn unpinned(&self) -> Option<&str> {
+        self.image_id.as_deref().filter(|_| self.manifest_digest.is_none())
+    }
 }
 
 /// Where the output goes, and what stands there.

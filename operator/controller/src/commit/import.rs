@@ -9,10 +9,10 @@ use std::{collections::BTreeSet, sync::Arc};
 use k8s_openapi::api::{batch::v1::Job as BatchJob, core::v1::Pod, core::v1::Secret};
 use kube::{Api, Resource, ResourceExt};
 use uuid::Uuid;
-use varve_api::{commit::Commit, conditions::Reason, labels, names, pod::RUN_AS, repo::Repo};
+use varve_api::{commit::Commit, conditions::Reason, labels, names, repo::Repo};
 use varve_engine::{
     commit::fetches,
-    pod::{self, ImportJob, Surroundings},
+    pod::{self, ImportJob},
 };
 use varve_format::records::ImportResults;
 use varve_store::Store;
@@ -115,15 +115,7 @@ async fn start(cx: &Cx, commit: &Arc<Commit>, (store, uid): (&Store, Uuid), repo
     }
     let list = store.put_fetch_list(uid, pod::fetch_list(&puts).into()).await;
     let list = list.map_err(Error::store("write what to fetch"))?;
-    let space = cx.caches.namespaces.get_cluster(&namespace);
-    let around = Surroundings {
-        run_as: space.as_ref().map_or(Some(RUN_AS), |space| Surroundings::run_as(space.annotations())),
-        own_image: cx.settings.image.clone(),
-        store_secret: repo.spec.store_ref.name.clone(),
-        allows_local_stores: cx.settings.allowed.local_stores,
-        allows_machine_credentials: cx.settings.allowed.machine_credentials,
-        namespace,
-    };
+    let around = cx.surroundings(&namespace, &repo.spec.store_ref.name);
     let job = ImportJob {
         commit: commit.name_any(),
         commit_uid: commit.uid().unwrap_or_default(),

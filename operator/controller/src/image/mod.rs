@@ -44,6 +44,8 @@ pub struct ImageQuery<'a> {
 pub struct ResolvedImage {
     /// What pods run: `repo@sha256:<manifest>`.
     pub reference: String,
+    /// What the reference itself names: an index, or the manifest.
+    pub digest: String,
     /// Digest of the platform's manifest.
     pub manifest_digest: String,
     /// Digest and content of the config; `None` where no registry answered and the reference itself
@@ -68,13 +70,6 @@ pub struct ImageConfig {
     pub architecture: Option<String>,
     /// `Env`, as `NAME=value`.
     pub env: Vec<String>,
-}
-
-impl ResolvedImage {
-    /// What decides whether two images are the same: the config digest, else the best there is.
-    pub fn identity(&self) -> &str {
-        self.config.as_ref().map_or(&self.manifest_digest, |config| &config.digest)
-    }
 }
 
 /// Asks registries.
@@ -182,6 +177,7 @@ fn pinned(reference: &Reference) -> Option<ResolvedImage> {
     let digest = reference.digest()?.to_owned();
     Some(ResolvedImage {
         reference: format!("{}/{}@{digest}", reference.registry(), reference.repository()),
+        digest: digest.clone(),
         manifest_digest: digest,
         config: None,
     })
@@ -208,7 +204,7 @@ mod tests {
         let digest = format!("sha256:{}", "7".repeat(64));
         let image = pinned(&reference(&format!("one.example/x@{digest}"))).unwrap();
         assert_eq!(image.reference, format!("one.example/x@{digest}"));
-        assert_eq!(image.identity(), digest);
+        assert_eq!(image.manifest_digest, digest);
         assert_eq!(pinned(&reference("one.example/x:1")), None);
     }
 }

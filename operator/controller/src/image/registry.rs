@@ -48,9 +48,9 @@ pub(super) async fn ask(
         ..ClientConfig::default()
     })?;
     registry.auth(reference, auth, RegistryOperation::Pull).await?;
-    let (manifest, digest) = registry.pull_manifest(reference, auth).await?;
+    let (manifest, named) = registry.pull_manifest(reference, auth).await?;
     let (manifest, digest) = match manifest {
-        OciManifest::Image(manifest) => (manifest, digest),
+        OciManifest::Image(manifest) => (manifest, named.clone()),
         OciManifest::ImageIndex(index) => {
             let chosen = choose(&index.manifests, architecture)?;
             let entry = reference.clone_with_digest(chosen.clone());
@@ -73,6 +73,7 @@ pub(super) async fn ask(
     pulled?;
     Ok(ResolvedImage {
         reference: format!("{}/{}@{digest}", reference.registry(), reference.repository()),
+        digest: named,
         manifest_digest: digest,
         config: Some(read_config(manifest.config.digest, &bytes.bytes)?),
     })

@@ -22,7 +22,7 @@ use varve_engine::{
     datums::Datum,
     explain::{Finding, explain, most_replacements},
     plan,
-    pod::{self, ShardJob, Surroundings},
+    pod::{self, ShardJob},
 };
 use varve_format::{
     Hash, commit_uid,
@@ -311,15 +311,7 @@ fn batch_job(
     let stores = cx.caches.store_secrets.in_namespace(&namespace, |_| true);
     let stores = stores.iter().map(|secret| secret.name_any()).collect();
     pod::check(&job.spec.snapshot.spec, &stores).map_err(|error| Error::stalled(error.reason(), error.to_string()))?;
-    let annotations = cx.caches.namespaces.get_cluster(&namespace).map(|found| found.annotations().clone());
-    let around = Surroundings {
-        run_as: Surroundings::run_as(&annotations.unwrap_or_default()),
-        namespace,
-        own_image: cx.settings.image.clone(),
-        store_secret: target.secret.clone(),
-        allows_local_stores: cx.settings.allowed.local_stores,
-        allows_machine_credentials: cx.settings.allowed.machine_credentials,
-    };
+    let around = cx.surroundings(&namespace, &target.secret);
     let shard_job = ShardJob {
         job: job.name_any(),
         job_uid: job.uid().unwrap_or_default(),

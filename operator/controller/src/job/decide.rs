@@ -48,6 +48,8 @@ pub(crate) struct Seen {
     pub(crate) is_unplannable: bool,
     /// No pod can ever do it: why.
     pub(crate) hopeless: Option<String>,
+    /// Pods ran another image than the Job's, so nothing that they did counts: why.
+    pub(crate) mismatch: Option<String>,
     /// Before then no batch Job is made, since the last ones ended no datum.
     pub(crate) next_start: Option<Timestamp>,
 }
@@ -118,6 +120,8 @@ pub(crate) enum Failure {
     TimedOut,
     /// No pod can ever do it; why.
     Hopeless(String),
+    /// Pods ran another image than the Job's; which.
+    Mismatch(String),
     /// It can't be planned or merged, ever; why.
     Never(Reason, String),
 }
@@ -265,7 +269,8 @@ pub(crate) fn ending(seen: &Seen) -> Option<Failure> {
     if seen.deadline.is_some_and(|deadline| seen.now >= deadline) {
         return Some(Failure::TimedOut);
     }
-    seen.hopeless.clone().map(Failure::Hopeless)
+    let mismatch = seen.mismatch.clone().map(Failure::Mismatch);
+    mismatch.or_else(|| seen.hopeless.clone().map(Failure::Hopeless))
 }
 
 fn suspended(at_work: bool) -> Next {

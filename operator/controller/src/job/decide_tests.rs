@@ -18,6 +18,7 @@ fn seen() -> Seen {
         work: None,
         is_unplannable: false,
         hopeless: None,
+        mismatch: None,
         next_start: None,
     }
 }

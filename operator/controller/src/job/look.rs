@@ -18,6 +18,7 @@ use super::{
     batch::{self, Children, job_uid},
     decide::{self, Batch, BatchState, CACHE_LAG, Failure, Next, Seen, Stop, Wait, Work},
     ended, has_ended,
+    images::Images,
     inputs::{self, At, Target},
     merge::MergeFailure,
     planning::{self, PlanFailure, Planned},
@@ -44,6 +45,8 @@ const STOPPING_LOOK: Duration = Duration::from_secs(5);
 pub(super) struct Working {
     pub(super) planned: Option<Arc<Planned>>,
     pub(super) results: Results,
+    /// What images its pods run, where that is not sure.
+    pub(super) images: Images,
     pub(super) work: Work,
     pub(super) published: Option<Arc<At>>,
     pub(super) was_looked_for: bool,
@@ -119,6 +122,8 @@ impl Look<'_> {
                 (Next::Start(attempt), Some(target)) => self.start(target, attempt).await?,
                 (Next::Settle, Some(target)) => {
                     self.look(target, &children).await?;
+                    self.working.images.settle(self.job, &self.working.results);
+                    self.count();
                     self.working.is_settled = true;
                 }
                 (Next::Merge, Some(target)) => self.merge(target, &children, decide::ending(&seen)).await?,
@@ -153,6 +158,9 @@ impl Look<'_> {
         let newest = batches.iter().map(|batch| batch.attempt).max().unwrap_or_default();
         self.working.last_attempt = self.working.last_attempt.max(newest);
         let live_pods = children.live_pods();
+        if self.working.images.look(job, &children.pods) {
+            self.count();
+        }
         let is_at_work = batches.iter().any(|batch| batch.state == BatchState::Active) || live_pods > 0;
         self.working.is_settled &= !is_at_work;
         self.working.attempts.see(is_at_work, now);
@@ -173,6 +181,7 @@ impl Look<'_> {
             work: self.working.planned.is_some().then_some(Work { is_settled, ..self.working.work }),
             is_unplannable: self.working.failed_plans >= PLANS_BORNE,
             hopeless: self.working.hopeless.clone(),
+            mismatch: self.working.images.wrong().map(str::to_owned),
             next_start: self.working.attempts.next_start(self.working.work.ended),
         }
     }
@@ -226,6 +235,9 @@ impl Look<'_> {
                 self.working.planned = Some(Arc::new(planned));
                 self.working.failed_plans = 0;
                 self.look(target, children).await?;
+                if children.live_pods() == 0 {
+                    self.working.images.settle(self.job, &self.working.results);
+                }
                 self.working.is_settled = true; // until a pod is seen
                 self.count();
                 Ok(())
@@ -269,11 +281,15 @@ impl Look<'_> {
     }
 
     fn count(&mut self) {
+        if self.working.images.wrong().is_some() {
+            self.working.results.distrust();
+        }
         let Some(planned) = &self.working.planned else { return };
         let mut work = Work::default();
         for datum in planned.to_run() {
             work.to_run += 1;
-            if let Some(end) = self.working.results.end(datum.key.as_bytes(), &datum.hash) {
+            let end = self.working.results.end(datum.key.as_bytes(), &datum.hash);
+            if let Some(end) = end.filter(|end| self.working.images.trusts(self.job, end.pod())) {
                 work.ended += 1;
                 work.failed += u64::from(!end.is_success());
             }

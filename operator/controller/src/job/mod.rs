@@ -10,6 +10,7 @@ mod batch;
 mod config;
 mod convert;
 mod decide;
+mod images;
 mod inputs;
 mod look;
 mod merge;

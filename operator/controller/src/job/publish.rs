@@ -204,7 +204,6 @@ impl End<'_> {
         let snapshot = &job.spec.snapshot;
         let spec = serde_json::to_value(snapshot).map_err(|error| Error::Bug(error.to_string()))?;
         let image = &snapshot.image;
-        let digest = image.config_digest.as_ref().or(image.manifest_digest.as_ref()).unwrap_or(&image.reference);
         let provenance = Provenance {
             pipeline: job.spec.pipeline.clone(),
             job: job.name_any(),
@@ -212,7 +211,7 @@ impl End<'_> {
             spec_digest: planned.spec_digest.to_vec(),
             spec: canonical_json(&spec),
             image: image.reference.clone(),
-            image_config_digest: digest.clone(),
+            image_config_digest: image.identity().to_owned(),
             inputs: planned.inputs.iter().map(|input| input.provenance.clone()).collect(),
             closure: closure(planned),
         };

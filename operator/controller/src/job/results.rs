@@ -25,6 +25,7 @@ pub(crate) struct Results {
     seen: BTreeSet<ResultKey>,
     ends: HashMap<Which, End>,
     tries: HashMap<Which, u32>,
+    is_distrusted: bool,
 }
 
 /// How a datum ended.
@@ -36,6 +37,11 @@ pub(crate) struct End {
 }
 
 impl End {
+    /// The pod that recorded it.
+    pub(crate) fn pod(&self) -> Uuid {
+        self.order.0
+    }
+
     /// Whether it ended well.
     pub(crate) fn is_success(&self) -> bool {
         self.result.state() == ResultState::Succeeded
@@ -59,6 +65,9 @@ impl Results {
     }
 
     fn take(&mut self, order: (Uuid, u64), results: ShardResults) {
+        if self.is_distrusted {
+            return;
+        }
         for mut result in results.datums {
             let Ok(hash) = result.hash() else { continue };
             let which = (Bytes::copy_from_slice(&result.key), hash);
@@ -79,6 +88,16 @@ impl Results {
                 }
             }
         }
+    }
+
+    /// Believes nothing of what was, or will be, read.
+    pub(crate) fn distrust(&mut self) {
+        *self = Self { seen: std::mem::take(&mut self.seen), is_distrusted: true, ..Self::default() };
+    }
+
+    /// The pods whose results count; some of them more than once.
+    pub(crate) fn pods(&self) -> impl Iterator<Item = Uuid> + '_ {
+        self.ends.values().map(End::pod)
     }
 
     /// How the datum of this key and hash ended, if it has.
@@ -136,6 +155,16 @@ mod tests {
         let results = taken(&[((1, 0), result("a", ResultState::TryFailed, 2, "n"))]);
         let (key, hash) = (Bytes::from_static(b"a"), Hash::of_content(b"a"));
         assert_eq!((node_of(&results, "a"), results.tries(&key, &hash)), (None, 2));
+    }
+
+    #[test]
+    fn of_results_that_are_distrusted_none_counts_also_of_those_to_come() {
+        let part = || ShardResults { format: 1, datums: vec![result("a", ResultState::Succeeded, 1, "n")] };
+        let mut results = Results::default();
+        results.take((Uuid::from_u128(1), 0), part());
+        results.distrust();
+        results.take((Uuid::from_u128(2), 0), part());
+        assert_eq!(node_of(&results, "a"), None);
     }
 
     #[test]

@@ -149,6 +149,7 @@ fn reason(facts: &Failed<'_>, failures: &[Failure]) -> (Reason, String) {
                 "the Job took longer than timeoutSeconds: raise it, or raise parallelism; what was done is kept";
             (Reason::TimedOut, message.to_owned())
         }
+        Why::Mismatch(why) => (Reason::ImageMismatch, why.clone()),
         Why::Hopeless(why) => (Reason::ShardFailed, why.clone()),
         Why::Never(reason, why) => (*reason, why.clone()),
         Why::Datums => {
@@ -230,7 +231,7 @@ fn provenance(job: &Job) -> Provenance {
     Provenance {
         inputs: job.spec.inputs.clone(),
         image: Some(image.reference.clone()),
-        image_digest: image.config_digest.clone().or_else(|| image.manifest_digest.clone()),
+        image_digest: Some(image.identity().to_owned()),
         start_time: job.creation_timestamp().map(|time| time.0.to_string()),
         ..Provenance::default()
     }

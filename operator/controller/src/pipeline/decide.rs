@@ -250,10 +250,17 @@ fn pinned(
     now: Timestamp,
 ) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition {
     let (holds, reason, message) = match image {
-        Some(image) => match image.config_digest.as_ref().or(image.manifest_digest.as_ref()) {
-            Some(digest) => (true, Reason::Resolved, format!("{} is {digest}", image.reference)),
-            None => (false, Reason::ImageUnreachable, format!("{} is known by its name alone", image.reference)),
-        },
+        Some(image) if image.unpinned().is_none() => {
+            (true, Reason::Resolved, format!("{} is {}", image.reference, image.identity()))
+        }
+        Some(image) => {
+            let (reference, identity) = (&image.reference, image.identity());
+            let message = format!(
+                "no registry tells what {reference} is; a node has it as {identity}, and Jobs fail where another node \
+                 has another"
+            );
+            (false, Reason::ImageUnreachable, message)
+        }
         None => (false, standing.reason, "the image has not been looked up yet".to_owned()),
     };
     conditions::condition(Type::ImagePinned, holds, reason, &message, generation, now)

@@ -22,8 +22,8 @@ use kube::{
 };
 use tokio_util::sync::CancellationToken;
 use varve_api::{
-    Job, Pipeline,
-    pipeline::{PipelineSpec, PipelineStatus, ResolvedImage},
+    Job, Pipeline, labels,
+    pipeline::{PipelineSpec, PipelineStatus},
 };
 use varve_engine::plan::config_maps_needed;
 
@@ -54,23 +54,20 @@ const REMEMBERED: usize = 10_000;
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) history: History,
-    images: Mutex<HashMap<String, ResolvedImage>>,
+    images: Mutex<HashMap<String, image::Known>>,
     secrets: Mutex<HashMap<String, i64>>,
     made: Mutex<HashMap<String, Arc<Job>>>,
     told: Mutex<HashMap<String, Instant>>,
 }
 
 impl State {
-    fn image(&self, uid: &str) -> Option<ResolvedImage> {
-        self.images.lock().unwrap_or_else(PoisonError::into_inner).get(uid).cloned()
-    }
-
-    fn remember_image(&self, uid: String, image: ResolvedImage) {
+    /// Looks at, and changes, what is remembered of a Pipeline's image.
+    fn image<T>(&self, uid: &str, look: impl FnOnce(&mut image::Known) -> T) -> T {
         let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
-        if images.len() >= REMEMBERED {
+        if images.len() >= REMEMBERED && !images.contains_key(uid) {
             images.clear();
         }
-        images.insert(uid, image);
+        look(images.entry(uid.to_owned()).or_default())
     }
 
     /// Keeps the Job that was just made for a Pipeline, until the cache shows it.
@@ -155,7 +152,11 @@ pub async fn run(cx: Arc<Cx>, stop: CancellationToken) {
             by_output(pipeline.namespace(), pipeline.spec.output_repo(&pipeline.name_any()))
         }),
         caches.store_secrets.triggers(all.clone(), move |secret| by_secret(secret.namespace(), "")),
-        caches.config_maps.triggers(all, move |map| by_map(map.namespace(), &map.name_any())),
+        caches.config_maps.triggers(all.clone(), move |map| by_map(map.namespace(), &map.name_any())),
+        caches.pods.triggers(all, |pod| {
+            let pipeline = pod.labels().get(labels::PROBE)?;
+            Some(ObjectRef::new(pipeline).within(&pod.namespace().unwrap_or_default()))
+        }),
     ];
     let state = Arc::new(State::default());
     let cache = cx.caches.pipelines.clone();

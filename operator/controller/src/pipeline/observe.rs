@@ -7,13 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, ResourceExt};
 use uuid::Uuid;
-use varve_api::{
-    Job, Pipeline, Repo,
-    conditions::Reason,
-    job::Snapshot,
-    meta::InputCommit,
-    pipeline::{PipelineSpec, ResolvedImage},
-};
+use varve_api::{Job, Pipeline, Repo, conditions::Reason, job::Snapshot, meta::InputCommit, pipeline::PipelineSpec};
 use varve_engine::{
     circle::{Flow, circle},
     inputs::{InputTree, Leaf},
@@ -99,7 +93,7 @@ pub(crate) async fn observe(pipeline: &Pipeline, cx: &Cx, state: &State) -> Resu
     }
     let repos = input_repos(cx, &namespace, &tree)?;
     let (store, store_ref) = one_store(cx, &namespace, &repos, output.as_deref()).await?;
-    let image = image::resolve(pipeline, cx, state, &namespace).await?;
+    let image = image::Resolving { pipeline, cx, state, namespace: &namespace }.run().await?;
     let snapshot =
         Snapshot { uid, generation: pipeline.metadata.generation.unwrap_or_default(), spec: spec.clone(), image };
     let told = |error: plan::PlanError| Error::stalled(error.reason(), error.to_string());
@@ -454,26 +448,4 @@ pub(crate) fn recorded_tree(output: &CommitIdentity, name: &str) -> Option<Input
     let provenance = output.provenance.as_ref()?;
     let snapshot: Snapshot = serde_json::from_str(&provenance.spec).ok()?;
     InputTree::parse(name, &snapshot.spec).ok()
-}
-
-/// The image as statuses keep it.
-pub(crate) fn api_image(
-    reference: &str,
-    resolved: crate::image::ResolvedImage,
-    generation: i64,
-    request: Option<String>,
-) -> ResolvedImage {
-    let config = resolved.config;
-    ResolvedImage {
-        reference: reference.to_owned(),
-        manifest_digest: Some(resolved.manifest_digest),
-        config_digest: config.as_ref().map(|config| config.digest.clone()),
-        architecture: config.as_ref().and_then(|config| config.architecture.clone()),
-        entrypoint: config.as_ref().map(|config| config.entrypoint.clone()).unwrap_or_default(),
-        cmd: config.as_ref().map(|config| config.cmd.clone()).unwrap_or_default(),
-        working_dir: config.as_ref().and_then(|config| config.working_dir.clone()),
-        user: config.and_then(|config| config.user),
-        resolved_generation: generation,
-        resolved_request: request,
-    }
 }

@@ -1,4 +1,5 @@
-//! The batch Jobs that do the work: one pod per shard, or one pod that fetches what a Commit puts.
+//! The batch Jobs that do the work: one pod per shard, or one pod that fetches what a Commit puts; and the pod that
+//! asks a node what an image is.
 //!
 //! Every field is a function of what stands in the objects, so building one twice gives equal objects. The user's
 //! container and pod settings come from the Pipeline by name, field by field; nothing of the maker's labels and
@@ -8,6 +9,7 @@ mod check;
 mod containers;
 mod import;
 mod platform;
+mod probe;
 
 use std::collections::BTreeMap;
 
@@ -27,6 +29,7 @@ use varve_format::Hash;
 pub use check::{PodError, check, secrets_named};
 pub use import::{ImportJob, fetch_list, import};
 pub use platform::architecture;
+pub use probe::{Asked, Probe, asked, image_id, probe};
 
 /// How often Kubernetes may replace a shard's failed pod. Tries are counted per datum in the store, so this only
 /// keeps a shard that can never start from being replaced for ever; the operator steps in long before.
@@ -135,9 +138,6 @@ pub fn attempt_of(job: &BatchJob) -> Option<u32> {
 }
 
 fn shard_pod(job: &ShardJob<'_>, around: &Surroundings) -> PodSpec {
-    let settings = job.snapshot.spec.pod.clone().unwrap_or_default();
-    let nodes = platform::node_selector(&settings, &job.snapshot.image);
-    let security = settings.security_context.unwrap_or_default();
     let store = Volume {
         name: pod::STORE_VOLUME.to_owned(),
         secret: Some(SecretVolumeSource {
@@ -147,10 +147,21 @@ fn shard_pod(job: &ShardJob<'_>, around: &Surroundings) -> PodSpec {
         ..Volume::default()
     };
     let own = [empty_dir(pod::VOLUME), store, empty_dir(pod::TMP_VOLUME)];
+    let asked = job.snapshot.spec.pod.iter().flat_map(|settings| settings.volumes.clone());
     PodSpec {
         init_containers: Some(vec![containers::install(around)]),
         containers: vec![containers::user(job.snapshot, around), containers::keeper(job, around)],
-        volumes: Some(own.into_iter().chain(settings.volumes).collect()),
+        volumes: Some(own.into_iter().chain(asked).collect()),
+        ..pod_of(job.snapshot, around)
+    }
+}
+
+/// Where the pods of a Pipeline run, with which rights, and as whom.
+fn pod_of(snapshot: &Snapshot, around: &Surroundings) -> PodSpec {
+    let settings = snapshot.spec.pod.clone().unwrap_or_default();
+    let nodes = platform::node_selector(&settings, &snapshot.image);
+    let security = settings.security_context.unwrap_or_default();
+    PodSpec {
         node_selector: some_map(nodes),
         tolerations: some_list(settings.tolerations),
         affinity: settings.affinity,

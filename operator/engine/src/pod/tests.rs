@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::{
     Container as KubeContainer, EnvFromSource, EnvVar, EnvVarSource, HostPathVolumeSource, LocalObjectReference,
-    ResourceRequirements, SecretEnvSource, SecretKeySelector, Toleration, VolumeMount,
+    Pod as KubePod, ResourceRequirements, SecretEnvSource, SecretKeySelector, Toleration, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use varve_api::commit::{ObjectStoreSource, Put};
@@ -321,4 +321,59 @@ fn an_import_runs_in_the_commits_namespace_with_the_secrets_it_names() {
     assert_eq!(env("VARVE_JOB_UID").as_deref(), Some("commit-uid"));
     let mounts: Vec<String> = import.volume_mounts.into_iter().flatten().map(|mount| mount.mount_path).collect();
     assert_eq!(mounts, ["/var/run/varve/store", "/tmp", "/var/run/varve/import/field"]);
+}
+
+#[test]
+fn a_node_is_asked_by_a_pod_that_has_nothing_of_the_users_but_the_image_and_its_place() {
+    let mut snapshot = snapshot();
+    snapshot.uid = "pipeline-uid".into();
+    snapshot.image.manifest_digest = None;
+    snapshot.spec.container.env = vec![EnvVar { name: "TOKEN".into(), value: Some("x".into()), value_from: None }];
+    snapshot.spec.pod = Some(Pod {
+        node_selector: BTreeMap::from([("gpu".to_owned(), "yes".to_owned())]),
+        image_pull_secrets: vec![LocalObjectReference { name: "pull".into() }],
+        volumes: vec![super::empty_dir("scratch")],
+        ..Pod::default()
+    });
+    let asking = |request: Option<&str>| {
+        probe(&Probe { pipeline: "edges", snapshot: &snapshot, request: request.map(str::to_owned) }, &around())
+    };
+    let pod = asking(None);
+    assert_ne!(pod.metadata.name, asking(Some("again")).metadata.name);
+    let spec = pod.spec.unwrap();
+    let user = container(&spec, "user");
+    assert_eq!(user.image.as_deref(), Some("registry.example:5000/edges:1"));
+    assert_eq!(user.command.unwrap(), ["/.varve/varve-shim"]);
+    assert_eq!((user.args.unwrap(), user.env), (vec!["noop".to_owned()], None));
+    let mounted: Vec<String> = user.volume_mounts.unwrap().into_iter().map(|mount| mount.mount_path).collect();
+    assert_eq!(mounted, ["/.varve"]);
+    assert_eq!(spec.containers.len(), 1, "no keeper, so no store");
+    let volumes: Vec<String> = spec.volumes.unwrap().into_iter().map(|volume| volume.name).collect();
+    assert_eq!(volumes, ["varve"]);
+    assert_eq!(spec.node_selector.unwrap()["gpu"], "yes");
+    assert_eq!(spec.image_pull_secrets.unwrap()[0].name, "pull");
+    assert_eq!(spec.security_context.unwrap().run_as_non_root, Some(true));
+}
+
+#[test]
+fn what_a_node_calls_an_image_is_read_from_its_pod() {
+    let pod = |status: serde_json::Value| -> KubePod {
+        serde_json::from_value(serde_json::json!({ "metadata": {"name": "p"}, "status": status })).unwrap()
+    };
+    let container = |id: &str, state: serde_json::Value| {
+        let status = serde_json::json!({"name": "user", "image": "edges:1", "imageID": id, "ready": false,
+            "restartCount": 0, "state": state});
+        pod(serde_json::json!({ "phase": "Pending", "containerStatuses": [status] }))
+    };
+    let known = |id: &str| asked(&container(id, serde_json::json!({})));
+    let is = |digest: &str, is_config| Asked::Known { digest: digest.into(), is_config };
+    assert_eq!(known("sha256:1"), is("sha256:1", true));
+    assert_eq!(known("host:5000/other@sha256:2"), is("sha256:2", false));
+    assert_eq!(known("docker-pullable://edges@sha256:2"), is("sha256:2", false));
+    assert_eq!(known("docker://sha256:3"), is("sha256:3", true));
+    assert_eq!(known(""), Asked::Pending(None));
+    let waits = container("", serde_json::json!({"waiting": {"reason": "ErrImagePull", "message": "no such host"}}));
+    assert!(matches!(asked(&waits), Asked::Failed(why) if why.contains("no such host")));
+    let late = pod(serde_json::json!({"phase": "Failed", "reason": "DeadlineExceeded", "message": "too slow"}));
+    assert_eq!(asked(&late), Asked::Failed("pod p: too slow".into()));
 }
