@@ -22,6 +22,8 @@ pub const IMPORT: &str = "varve.dev/import";
 
 /// The annotation on a Pipeline whose change makes its image be looked up again.
 pub const RESOLVE_IMAGE: &str = "varve.dev/resolve-image";
+/// The annotation on a Repo that names a folder, whose files `varve dev` commits whenever they change.
+pub const FOLDER: &str = "varve.dev/folder";
 /// The annotation on a batch Job's pods that names the plan in force.
 pub const PLAN: &str = "varve.dev/plan";
 /// The annotation on a batch Job that says which attempt of its Job it is.

@@ -15,7 +15,7 @@ use crate::{
     clients::Clients,
     events::Events,
     heads::Heads,
-    image::Images,
+    image::{self, Images},
     metrics::Metrics,
     status::StatusWriter,
     stores::Stores,
@@ -26,8 +26,8 @@ use crate::{
 pub struct Settings {
     /// The image that pods get `install`, `keeper` and `import` from.
     pub image: String,
-    /// Registries (`host` or `host:port`) that are spoken to by plain HTTP.
-    pub insecure_registries: Vec<String>,
+    /// Where it is found out what an image reference means.
+    pub images: image::Source,
     /// Reconciliations of one kind at a time.
     pub concurrency: u16,
     /// What the Secrets of stores may ask for.
@@ -66,7 +66,7 @@ impl Cx {
             status: StatusWriter::new(act.clone(), Events::new(clients.write.clone())),
             stores: Stores::new(clients.write.clone(), caches.clone(), settings.allowed, &world),
             heads: Heads::new(),
-            images: Images::new(clients.write.clone(), settings.insecure_registries.clone()),
+            images: Images::new(clients.write.clone(), settings.images.clone()),
             metrics: world.metrics,
             cluster: world.cluster,
             clients,

@@ -77,6 +77,35 @@ async fn signalled() -> std::io::Result<()> {
     Ok(())
 }
 
+/// Runs the controllers alone, over an API server that nobody else's controllers work on, until `stop`: without an
+/// election, and without pages. `client` may be in process; its time-outs are its owner's.
+pub async fn run_alone(
+    client: kube::Client,
+    settings: Settings,
+    faults: Arc<dyn FaultHook>,
+    stop: CancellationToken,
+) -> Result<()> {
+    let clients = Clients { watch: client.clone(), write: client };
+    let cluster = cluster(&clients).await?;
+    let metrics = Arc::new(Metrics::new());
+    let (_leads, leading) = watch::channel(true);
+    let world = World {
+        cluster,
+        leading: leading.clone(),
+        faults,
+        metrics: metrics.clone(),
+        memory: varve_store::Caches::default(),
+    };
+    let (caches, fill) = Caches::new(&clients.watch, &Scope::Cluster);
+    let mut background = JoinSet::new();
+    background.spawn(fill);
+    let cx = Cx::new(clients, caches, settings, world);
+    let (is_warm, _) = watch::channel(false);
+    lead(vec![cx], leading, metrics, is_warm, stop).await;
+    background.shutdown().await;
+    Ok(())
+}
+
 /// Runs the operator until `stop`, with calls failing as `faults` says.
 pub async fn run_until(args: Args, faults: Arc<dyn FaultHook>, stop: CancellationToken) -> Result<()> {
     // One crypto provider for all clients. An error says that there is one already.
@@ -88,7 +117,7 @@ pub async fn run_until(args: Args, faults: Arc<dyn FaultHook>, stop: Cancellatio
     let (leading_sender, leading) = watch::channel(false);
     let settings = Settings {
         image: args.image.clone(),
-        insecure_registries: given(&args.insecure_registries).collect(),
+        images: image::Source::Registries { insecure: given(&args.insecure_registries).collect() },
         concurrency: args.concurrency,
         allowed: args.allowed(),
     };

@@ -265,7 +265,9 @@ pub enum PlanError {
         key: String,
     },
     /// Neither the spec nor the image says what to run.
-    #[error("nothing says what to run: image {image} has no entrypoint, so container.command must be set")]
+    #[error(
+        "nothing says what to run: image {image} has no entrypoint that is known, so container.command must be set"
+    )]
     NothingToRun {
         /// The image.
         image: String,

@@ -136,6 +136,8 @@ reasons! {
         ImageNotFound => "Correct the reference, or push the image.",
         /// The registry wants credentials, or other ones.
         ImageUnauthorized => "Name a pull secret in `pod.imagePullSecrets`, or on the pods' ServiceAccount.",
+        /// `varve dev` runs commands on its machine, with what is installed there, and no image.
+        ImageNotUsed => "Nothing; or choose another `--runner`, which needs a container engine.",
         /// The registry does not answer; it is tried again.
         ImageUnreachable => "Nothing, if it passes. If it stays: check the registry's name and the network to it.",
         /// The reference can't be understood, or the image breaks the format of images.
@@ -200,8 +202,8 @@ reasons! {
         ImagePullFailed => "See the message; correct the reference or the pull secrets.",
         /// Pods can't be made, or can't start.
         PodsCannotStart => "See the message: it names what refuses the pods, and who can change it.",
-        /// Pods of one Job ran different images under one reference.
-        ImageMismatch => "Name the image by digest, or use a registry that the operator can ask.",
+        /// Pods of a Job ran another image than the Pipeline's, under one reference.
+        ImageMismatch => "Use a registry that the operator can ask, or a name under which all nodes have the same; then delete the Job.",
         /// A shard can't go on.
         ShardFailed => "See the message; if it is no fault of the Pipeline, report it with the keeper's log.",
     }

@@ -107,6 +107,11 @@ impl ResolvedImage {
         known.into_iter().flatten().next().unwrap_or(&self.reference)
     }
 
+    /// Whether anything but the reference is known.
+    pub fn is_known(&self) -> bool {
+        self.config_digest.is_some() || self.image_id.is_some() || self.manifest_digest.is_some()
+    }
+
     /// What every pod must report to run this image, where its reference alone names it: nodes may know several by it.
     pub fn unpinned(&self) -> Option<&str> {
         self.image_id.as_deref().filter(|_| self.manifest_digest.is_none())

@@ -147,7 +147,7 @@ impl Ground {
         let (caches, _never_filled) = Caches::new(client, &Scope::Cluster);
         let settings = Settings {
             image: "varve".into(),
-            insecure_registries: Vec::new(),
+            images: crate::image::Source::Registries { insecure: Vec::new() },
             concurrency: 1,
             allowed: Allowed { local_stores: true, ..Allowed::default() },
         };

@@ -72,16 +72,33 @@ pub struct ImageConfig {
     pub env: Vec<String>,
 }
 
+/// Where it is found out what a reference means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// At registries.
+    Registries {
+        /// Those (`host` or `host:port`) that are spoken to by plain HTTP.
+        insecure: Vec<String>,
+    },
+    /// Nowhere: commands run on this machine, with what is installed there, and no image is used.
+    Host,
+}
+
 /// Asks registries.
 pub struct Images {
     client: Client,
-    insecure: Vec<String>,
+    source: Source,
 }
 
 impl Images {
-    /// A resolver that reads Secrets by `client` and speaks plain HTTP to `insecure` registries.
-    pub fn new(client: Client, insecure: Vec<String>) -> Self {
-        Self { client, insecure }
+    /// A resolver that reads Secrets by `client`.
+    pub fn new(client: Client, source: Source) -> Self {
+        Self { client, source }
+    }
+
+    /// Whether images are used at all.
+    pub fn are_used(&self) -> bool {
+        self.source != Source::Host
     }
 
     /// What `query.reference` means now.
@@ -96,12 +113,13 @@ impl Images {
             Some(given) => given.to_owned(),
             None => self.architecture().await,
         };
+        let insecure: &[String] = if let Source::Registries { insecure } = &self.source { insecure } else { &[] };
         let credentials = credentials::find(&self.client, query, &reference).await?;
         let deadline = Instant::now() + RESOLVED_WITHIN;
         let mut refused = None;
         for auth in credentials {
             let is_anonymous = auth == RegistryAuth::Anonymous;
-            let asking = registry::ask(&self.insecure, &reference, &auth, &architecture);
+            let asking = registry::ask(insecure, &reference, &auth, &architecture);
             let asked = tokio::time::timeout_at(deadline, asking).await.unwrap_or_else(|_| {
                 Err(Refusal::Unreachable(format!("it has not told all within {} s", RESOLVED_WITHIN.as_secs())))
             });

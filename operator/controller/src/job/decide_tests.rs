@@ -169,6 +169,21 @@ fn a_suspended_job_stops_its_pods_and_goes_on_later_with_what_is_left() {
 }
 
 #[test]
+fn a_job_whose_pods_ran_another_image_stops_them_and_fails_though_all_seemed_done() {
+    let why = "edges:1 is another on node b";
+    let mismatch = Seen {
+        batches: vec![batch(1, BatchState::Active)],
+        live_pods: 1,
+        work: Some(work(3, 0, 0)), // what they did no longer counts
+        mismatch: Some(why.into()),
+        ..seen()
+    };
+    assert_eq!(next(&mismatch), Next::Stop(Stop::Ending));
+    let gone = Seen { batches: Vec::new(), live_pods: 0, work: Some(settled(3, 0)), ..mismatch };
+    assert_eq!(next(&gone), Next::Fail(Failure::Mismatch(why.into())));
+}
+
+#[test]
 fn a_job_that_no_pod_can_do_says_why() {
     let why = "the keeper may not read the store";
     let hopeless = Seen {

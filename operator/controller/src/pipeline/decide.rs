@@ -250,6 +250,11 @@ fn pinned(
     now: Timestamp,
 ) -> k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition {
     let (holds, reason, message) = match image {
+        Some(image) if !image.is_known() => {
+            let message =
+                format!("commands run on this machine with what is installed there; {} is not used", image.reference);
+            (false, Reason::ImageNotUsed, message)
+        }
         Some(image) if image.unpinned().is_none() => {
             (true, Reason::Resolved, format!("{} is {}", image.reference, image.identity()))
         }

@@ -57,6 +57,9 @@ pub(super) struct Resolving<'a> {
 impl Resolving<'_> {
     /// What the image reference stands for, from the status where that is of this generation and request.
     pub(super) async fn run(&self) -> Result<ResolvedImage> {
+        if !self.cx.images.are_used() {
+            return Ok(self.bare());
+        }
         let uid = self.pipeline.uid().unwrap_or_default();
         let (remembered, asked) = self.state.image(&uid, |known| (known.image.clone(), known.asked));
         let current = [remembered, self.shown()].into_iter().flatten().find(|image| self.is_current(image));
