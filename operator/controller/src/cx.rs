@@ -1,13 +1,16 @@
 //! What every reconciler is given: eyes (caches), hands (act, status, stores, heads), and settings.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
+use object_store::{ObjectStore, path::Path};
 use uuid::Uuid;
 use varve_api::pod::RUN_AS;
 use varve_engine::pod::Surroundings;
-use varve_store::backend::Allowed;
+use varve_store::backend::{self, Allowed};
+use varve_store::{Environment, SystemEnvironment};
 
 use crate::{
     act::{Act, FaultHook, Leading},
@@ -54,6 +57,8 @@ pub struct Cx {
     pub metrics: Arc<Metrics>,
     /// Settings.
     pub settings: Settings,
+    /// Clock and buckets.
+    outside: Outside,
     /// The cluster: uid of its `kube-system` namespace.
     pub cluster: Uuid,
 }
@@ -68,6 +73,7 @@ impl Cx {
             heads: Heads::new(),
             images: Images::new(clients.write.clone(), settings.images.clone()),
             metrics: world.metrics,
+            outside: world.outside,
             cluster: world.cluster,
             clients,
             caches,
@@ -90,9 +96,29 @@ impl Cx {
     }
 
     /// The time. Deciding code gets it passed in.
-    #[allow(clippy::unused_self)] // a place to put a test's clock
     pub fn now(&self) -> Timestamp {
-        Timestamp::now()
+        let unix_ns = self.outside.environment.now_unix_ns();
+        Timestamp::from_nanosecond(i128::from(unix_ns)).unwrap_or_default() // every i64 is a time that it knows
+    }
+}
+
+/// Connects to the store that a Secret's keys describe: the backend, and the prefix below which the store lies.
+pub type Connect =
+    Arc<dyn Fn(&BTreeMap<String, String>, Allowed) -> varve_store::Result<(Arc<dyn ObjectStore>, Path)> + Send + Sync>;
+
+/// The world outside, as far as it is not the API server: a test gives its own.
+#[derive(Clone)]
+pub struct Outside {
+    /// Clock and ids.
+    pub environment: Arc<dyn Environment>,
+    /// Buckets.
+    pub connect: Connect,
+}
+
+impl Default for Outside {
+    /// The machine's clock and randomness, and real buckets.
+    fn default() -> Self {
+        Self { environment: Arc::new(SystemEnvironment), connect: Arc::new(backend::connect) }
     }
 }
 
@@ -108,4 +134,6 @@ pub struct World {
     pub metrics: Arc<Metrics>,
     /// What is kept in memory of all stores.
     pub memory: varve_store::Caches,
+    /// Clock and buckets.
+    pub outside: Outside,
 }

@@ -37,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 pub use args::Args;
-pub use cx::{Cx, Settings};
+pub use cx::{Cx, Outside, Settings};
 pub use error::{Error, Result};
 
 use crate::{
@@ -77,33 +77,42 @@ async fn signalled() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Runs the controllers alone, over an API server that nobody else's controllers work on, until `stop`: without an
-/// election, and without pages. `client` may be in process; its time-outs are its owner's.
-pub async fn run_alone(
-    client: kube::Client,
-    settings: Settings,
-    faults: Arc<dyn FaultHook>,
-    stop: CancellationToken,
-) -> Result<()> {
-    let clients = Clients { watch: client.clone(), write: client };
-    let cluster = cluster(&clients).await?;
-    let metrics = Arc::new(Metrics::new());
-    let (_leads, leading) = watch::channel(true);
-    let world = World {
-        cluster,
-        leading: leading.clone(),
-        faults,
-        metrics: metrics.clone(),
-        memory: varve_store::Caches::default(),
-    };
-    let (caches, fill) = Caches::new(&clients.watch, &Scope::Cluster);
-    let mut background = JoinSet::new();
-    background.spawn(fill);
-    let cx = Cx::new(clients, caches, settings, world);
-    let (is_warm, _) = watch::channel(false);
-    lead(vec![cx], leading, metrics, is_warm, stop).await;
-    background.shutdown().await;
-    Ok(())
+/// Controllers in somebody else's process, over an API server that may be in it too.
+pub struct Embedded {
+    /// To the API server. Its time-outs are its owner's.
+    pub client: kube::Client,
+    /// Settings.
+    pub settings: Settings,
+    /// Clock and buckets.
+    pub outside: Outside,
+    /// Fails calls on purpose, in tests.
+    pub faults: Arc<dyn FaultHook>,
+    /// Whether these lead; always, where nobody else's work on the same API server.
+    pub leading: act::Leading,
+}
+
+impl Embedded {
+    /// Runs the controllers until `stop`, without pages.
+    pub async fn run(self, stop: CancellationToken) -> Result<()> {
+        let clients = Clients { watch: self.client.clone(), write: self.client };
+        let cluster = cluster(&clients).await?;
+        let metrics = Arc::new(Metrics::new());
+        let world = World {
+            cluster,
+            leading: self.leading.clone(),
+            faults: self.faults,
+            metrics: metrics.clone(),
+            memory: varve_store::Caches::default(),
+            outside: self.outside,
+        };
+        let (caches, fill) = Caches::new(&clients.watch, &Scope::Cluster);
+        let mut background = JoinSet::new();
+        background.spawn(fill);
+        let (is_warm, _) = watch::channel(false);
+        lead(vec![Cx::new(clients, caches, self.settings, world)], self.leading, metrics, is_warm, stop).await;
+        background.shutdown().await;
+        Ok(())
+    }
 }
 
 /// Runs the operator until `stop`, with calls failing as `faults` says.
@@ -136,6 +145,7 @@ pub async fn run_until(args: Args, faults: Arc<dyn FaultHook>, stop: Cancellatio
             faults: faults.clone(),
             metrics: metrics.clone(),
             memory: memory.clone(),
+            outside: Outside::default(),
         };
         contexts.push(Cx::new(clients.clone(), caches, settings.clone(), world));
     }

@@ -10,11 +10,12 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, ResourceExt};
+use tokio::time::Instant;
 use uuid::Uuid;
 use varve_api::{conditions::Reason, labels, repo::DEFAULT_STORE};
 use varve_store::{
@@ -24,7 +25,7 @@ use varve_store::{
 
 use crate::{
     cache::Caches,
-    cx::World,
+    cx::{Outside, World},
     error::{Error, Result, Retry},
     metered::Metered,
     metrics::Metrics,
@@ -56,6 +57,7 @@ pub struct Stores {
     allowed: Allowed,
     metrics: Arc<Metrics>,
     memory: varve_store::Caches,
+    outside: Outside,
     known: Mutex<HashMap<(String, String), Slot>>,
 }
 
@@ -87,6 +89,7 @@ impl Stores {
             allowed,
             metrics: world.metrics.clone(),
             memory: world.memory.clone(),
+            outside: world.outside.clone(),
             known: Mutex::default(),
         }
     }
@@ -166,10 +169,10 @@ impl Stores {
             })?),
         };
         let told = |error| about(name, &error);
-        let (objects, prefix) = backend::connect(&config, self.allowed).map_err(told)?;
+        let (objects, prefix) = (self.outside.connect)(&config, self.allowed).map_err(told)?;
         backend::probe(&objects, &prefix).await.map_err(told)?;
         let objects = Arc::new(Metered::new(objects, self.metrics.clone()));
-        let options = Options { caches: self.memory.clone(), ..Options::default() };
+        let options = Options { caches: self.memory.clone(), environment: self.outside.environment.clone() };
         let store = Store::open_with(objects, prefix, options).await.map_err(told)?;
         store.claim(owner, adopt).await.map_err(told)?;
         tracing::info!(namespace, secret = name, store = %store.id(), "store opened");
@@ -363,6 +366,7 @@ mod tests {
             faults: Arc::new(crate::act::NoFaults),
             metrics: Arc::new(Metrics::new()),
             memory: varve_store::Caches::default(),
+            outside: Outside::default(),
         };
         let stores = Stores::new(client, caches, Allowed::default(), &world);
         let begun = Instant::now();

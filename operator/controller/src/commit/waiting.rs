@@ -6,11 +6,12 @@
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use futures::stream::BoxStream;
 use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
+use tokio::time::Instant;
 use varve_api::{commit::Commit, labels};
 
 use crate::cx::Cx;

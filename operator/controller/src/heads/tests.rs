@@ -158,6 +158,7 @@ impl Ground {
             faults,
             metrics: Arc::new(Metrics::new()),
             memory: varve_store::Caches::default(),
+            outside: crate::Outside::default(),
         };
         Cx::new(clients, caches, settings, world)
     }

@@ -1,15 +1,13 @@
 //! One look at a Job: what is seen, the step that follows from it, the next step, until there is nothing to do but
 //! wait.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Event;
 use kube::ResourceExt;
+use tokio::time::Instant;
 use varve_api::{Job, Pipeline, conditions::Reason};
 
 use super::{

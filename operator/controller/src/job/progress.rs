@@ -1,6 +1,8 @@
 //! A Job at work: looking at its results at a pace of its own, and telling how it gets on, not too often.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use k8s_openapi::api::core::v1::Event;
 use kube::{Api, ResourceExt, api::ListParams};

@@ -5,7 +5,9 @@
 //! not pinned: its Jobs see to it that every pod reports the same, and its registry is asked again from time to time.
 //! What an image is known by stays what it is known by, so a registry that comes back runs nothing again.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use kube::ResourceExt;
 use varve_api::{

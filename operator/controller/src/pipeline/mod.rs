@@ -12,7 +12,7 @@ pub(crate) mod observe;
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -20,6 +20,7 @@ use kube::{
     ResourceExt,
     runtime::{controller::Action, reflector::ObjectRef},
 };
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use varve_api::{
     Job, Pipeline, labels,
