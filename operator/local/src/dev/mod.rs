@@ -1,1 +1,214 @@
-//! See the modules.
+//! `varve dev`: the whole of Varve in one process: API server, controllers, runner, and a store in a folder.
+//!
+//! It applies the files that it is given ([`apply`]), and again when they change ([`files`]); commits folders that Repos
+//! name ([`folder`]); and prints what happens ([`show`]) until it is stopped, or until all is [`settled`]. Everything
+//! that must last lies in one folder ([`state`]), so it may be killed at any moment.
+
+mod apply;
+mod error;
+mod files;
+mod folder;
+mod looks;
+mod namespaces;
+mod results;
+mod settled;
+mod show;
+mod state;
+mod stores;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use varve_controller::act::NoFaults;
+use varve_controller::image::Source;
+use varve_controller::{self as controller, Embedded, Outside};
+use varve_store::backend::Allowed;
+
+pub use self::error::Error;
+use self::apply::Apply;
+use self::files::Given;
+use self::folder::Folders;
+use self::looks::Looks;
+use self::results::Results;
+use self::show::{Screen, Showing};
+use self::state::State;
+use self::stores::Stores;
+use crate::api::{self, Server};
+use crate::runner::{self, Choice};
+
+/// Reconciliations of one kind at a time: as many as a cluster's operator does.
+const CONCURRENCY: u16 = 16;
+
+/// What `varve dev` is told.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// YAML files, or folders of them, as `kubectl apply -f` takes them; the current folder if none is given.
+    #[arg(value_name = "DIR|FILE")]
+    pub paths: Vec<PathBuf>,
+
+    /// The folder for everything that lasts: objects, data, kubeconfig. By default `.varve` beside the first file.
+    #[arg(long, value_name = "DIR", env = "VARVE_STATE")]
+    pub state: Option<PathBuf>,
+
+    /// Ends once everything is settled: with 0, or with 1 and the explanation of what is not well.
+    #[arg(long)]
+    pub once: bool,
+
+    /// What runs the code: `process` runs commands on this machine, with what is installed there, and uses no image;
+    /// the others run the real image by a container engine. `auto` takes the first engine found.
+    #[arg(long, value_enum, default_value_t)]
+    pub runner: Choice,
+
+    /// The port on 127.0.0.1; by default that of last time, or a free one.
+    #[arg(long)]
+    pub port: Option<u16>,
+
+    /// The namespace of objects that name none.
+    #[arg(long, short, default_value = "default")]
+    pub namespace: String,
+
+    /// A registry (host or host:port) that is spoken to by plain HTTP. May be given several times.
+    #[arg(long = "insecure-registry")]
+    pub insecure_registries: Vec<String>,
+}
+
+impl Args {
+    /// The folder for everything that lasts.
+    pub fn state_folder(&self) -> PathBuf {
+        state::folder(self.state.as_deref(), self.paths.first().map(PathBuf::as_path))
+    }
+}
+
+/// How it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It was stopped, or everything is well.
+    Well,
+    /// `--once`, and something is not well; what, was printed.
+    Badly,
+}
+
+/// Runs until `stop`, or with `--once` until everything is settled.
+pub async fn run(args: Args, stop: CancellationToken) -> Result<Ended, Error> {
+    let state = State::open(&args.state_folder())?;
+    let runner = runner::choose(args.runner).await.map_err(Error::Runner)?;
+    let server = Server::open(&state.objects(), api::Settings::default()).map_err(Error::Objects)?;
+    let client = server.client(&args.namespace);
+    let listener = listen(&state, args.port).await?;
+    let address = listener.local_addr().map_err(Error::Listen)?;
+    state.write_kubeconfig(address, &args.namespace)?;
+
+    let screen = Screen::new();
+    screen.welcome(&state, &runner, address);
+    let mut tasks = JoinSet::new();
+    // What runs pods ends last but for the API, so that pods are stopped and told of.
+    let (stop_runner, stop_api) = (CancellationToken::new(), CancellationToken::new());
+    let images = if runner.uses_images() {
+        Source::Registries { insecure: args.insecure_registries.clone() }
+    } else {
+        Source::Host
+    };
+    tasks.spawn({
+        let (server, token, stop) = (server.clone(), state.token()?, stop_api.clone());
+        async move { server.serve(listener, token, stop).await.map_err(Error::Listen) }
+    });
+    tasks.spawn({
+        let settings = runner::Settings::new(runner, state.pods());
+        let (client, stop) = (client.clone(), stop_runner.clone());
+        async move { runner::run(client, settings, stop).await.map_err(Error::Runner) }
+    });
+    let settings = controller::Settings {
+        image: "varve".to_owned(), // the runner takes the programs from this one
+        images,
+        concurrency: CONCURRENCY,
+        allowed: Allowed { local_stores: true, machine_credentials: false },
+    };
+    let stop_controllers = CancellationToken::new();
+    let controllers = tokio::spawn({
+        let stop = stop_controllers.clone();
+        let (_leads, leading) = watch::channel(true); // nobody else's work on this API server
+        let (outside, faults) = (Outside::default(), Arc::new(NoFaults));
+        let embedded = Embedded { client: client.clone(), settings, outside, faults, leading };
+        async move { embedded.run(stop).await }
+    });
+
+    let ended = tokio::select! {
+        ended = work(&args, &state, client, &screen) => ended,
+        failed = first_end(&mut tasks) => Err(failed),
+        () = stop.cancelled() => Ok(Ended::Well),
+    };
+    stop_controllers.cancel();
+    let _ = controllers.await;
+    stop_runner.cancel();
+    stop_api.cancel();
+    while tasks.join_next().await.is_some() {}
+    screen.goodbye(&state, ended.as_ref().is_ok_and(|ended| *ended == Ended::Well) && !args.once);
+    ended
+}
+
+/// What the user is there for: applies, commits, shows. With `--once` it ends when all is settled.
+async fn work(args: &Args, state: &State, client: kube::Client, screen: &Screen) -> Result<Ended, Error> {
+    let looks = Looks::start(&client);
+    let stores = Arc::new(Stores::new(client.clone()));
+    let mut given = Given::new(&args.paths)?;
+    let mut folders = Folders::new(client.clone(), stores.clone());
+    let (mut showing, mut results, mut told) = (Showing::default(), Results::default(), 0);
+    let apply = Apply { client: &client, namespace: &args.namespace, looks: &looks, screen };
+    let mut was_refused = apply.all(given.read()?, &mut folders).await;
+    namespaces::give_stores(&client, state).await?;
+    folders.commit_changed(&looks, screen).await;
+    loop {
+        tokio::select! {
+            () = looks.changed() => showing.look(&looks, screen),
+            () = Showing::tick(&looks, screen) => Showing::progress(&looks, screen),
+            () = given.changed() => {
+                was_refused = apply.all(given.read()?, &mut folders).await;
+                namespaces::give_stores(&client, state).await?;
+                folders.commit_changed(&looks, screen).await;
+            }
+            () = folders.changed() => folders.commit_changed(&looks, screen).await,
+            version = settled::settled(&looks, told) => {
+                told = version;
+                showing.look(&looks, screen);
+                results.show(&looks, &stores, screen).await;
+                if args.once {
+                    return Ok(verdict(&looks, screen, was_refused));
+                }
+            }
+        }
+    }
+}
+
+/// Whether all is well; what is not, is shown.
+fn verdict(looks: &Looks, screen: &Screen, was_refused: bool) -> Ended {
+    let faults = show::faults(looks);
+    for fault in &faults {
+        screen.fail(fault);
+    }
+    if faults.is_empty() && !was_refused { Ended::Well } else { Ended::Badly }
+}
+
+/// The first of the tasks that ends, which none should.
+async fn first_end(tasks: &mut JoinSet<Result<(), Error>>) -> Error {
+    match tasks.join_next().await {
+        Some(Ok(Err(error))) => error,
+        _ => Error::Ended,
+    }
+}
+
+/// A port on loopback alone: the one asked for, or that of last time, or any.
+async fn listen(state: &State, asked: Option<u16>) -> Result<TcpListener, Error> {
+    if let Some(port) = asked {
+        return TcpListener::bind(("127.0.0.1", port)).await.map_err(|source| Error::Port { port, source });
+    }
+    if let Some(port) = state.last_port()
+        && let Ok(listener) = TcpListener::bind(("127.0.0.1", port)).await
+    {
+        return Ok(listener);
+    }
+    TcpListener::bind(("127.0.0.1", 0)).await.map_err(Error::Listen)
+}

@@ -1,0 +1,94 @@
+//! Applies what the files say, by server-side apply: kinds that others need first.
+
+use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::{Api, Client, ResourceExt, discovery};
+use serde_json::Value;
+
+use super::files::Document;
+use super::folder::Folders;
+use super::looks::Looks;
+use super::show::Screen;
+
+/// The field manager.
+const MANAGER: &str = "varve-dev";
+/// Kinds in the order in which others need them; all others come last.
+const ORDER: [&str; 7] = ["Namespace", "Secret", "ConfigMap", "ServiceAccount", "Repo", "Commit", "Pipeline"];
+
+/// Where objects are applied, and whom that is told.
+pub(super) struct Apply<'a> {
+    pub(super) client: &'a Client,
+    /// The namespace of objects that name none.
+    pub(super) namespace: &'a str,
+    pub(super) looks: &'a Looks,
+    pub(super) screen: &'a Screen,
+}
+
+impl Apply<'_> {
+/// Applies the documents. True where any was refused; which and why, is on the screen.
+pub(super) async fn all(&self, mut documents: Vec<Document>, folders: &mut Folders) -> bool {
+    let Self { client, namespace, looks, screen } = self;
+    let rank = |document: &Document| {
+        let kind = document.object.as_ref().ok().and_then(|object| object["kind"].as_str());
+        ORDER.iter().position(|known| Some(*known) == kind).unwrap_or(ORDER.len())
+    };
+    documents.sort_by_key(rank);
+    if documents.is_empty() {
+        screen.say("nothing to apply: no YAML file is there yet (it is applied as soon as one comes)");
+    }
+    let mut is_refused = false;
+    for document in documents {
+        match one(client, namespace, &document).await {
+            Ok(applied) => {
+                let (kind, generation) = (applied.types.as_ref().map_or("", |types| &types.kind), applied.metadata.generation);
+                let (namespace, name) = (applied.namespace().unwrap_or_default(), applied.name_any());
+                looks.until_seen(kind, &namespace, &name, generation.unwrap_or_default()).await;
+                if kind == "Repo" {
+                    folders.take(&applied, &document.file, screen);
+                }
+            }
+            Err(why) => {
+                is_refused = true;
+                screen.refuse(&format!("{}: {why}", document.place));
+            }
+        }
+    }
+    is_refused
+}
+}
+
+async fn one(client: &Client, namespace: &str, document: &Document) -> Result<DynamicObject, String> {
+    let object = document.object.as_ref().map_err(Clone::clone)?;
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (version, kind) = (text(&object["apiVersion"]), text(&object["kind"]));
+    let name = text(&object["metadata"]["name"]);
+    if version.is_empty() || kind.is_empty() || name.is_empty() {
+        return Err("an object must have apiVersion, kind and metadata.name".to_owned());
+    }
+    let (group, version) = version.split_once('/').unwrap_or(("", &version));
+    let gvk = GroupVersionKind::gvk(group, version, &kind);
+    let (resource, scope) = match discovery::pinned_kind(client, &gvk).await {
+        Ok((resource, capabilities)) => (resource, capabilities.scope),
+        Err(_) => {
+            return Err(format!(
+                "{kind} of {} is not served by varve dev, which is no cluster: leave it out here, and apply it on one",
+                gvk.api_version()
+            ));
+        }
+    };
+    let api = match scope {
+        discovery::Scope::Cluster => Api::all_with(client.clone(), &resource),
+        discovery::Scope::Namespaced => namespaced(client, object, namespace, &resource),
+    };
+    let params = PatchParams { field_validation: Some(kube::api::ValidationDirective::Strict), ..PatchParams::apply(MANAGER) };
+    match api.patch(&name, &params.force(), &Patch::Apply(object)).await {
+        Ok(applied) => Ok(applied),
+        Err(kube::Error::Api(status)) => Err(status.message.clone()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn namespaced(client: &Client, object: &Value, namespace: &str, resource: &ApiResource) -> Api<DynamicObject> {
+    let namespace = object["metadata"]["namespace"].as_str().unwrap_or(namespace);
+    Api::namespaced_with(client.clone(), namespace, resource)
+}

@@ -1,0 +1,201 @@
+//! People: they commit, change, suspend, cancel and delete, at moments that chance chooses.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::api::batch::v1::Job as BatchJob;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+use varve_api::conditions::{self, Type};
+use varve_api::{Commit, Job, Pipeline, Repo, labels};
+
+use crate::world::{NAMESPACE, World};
+
+/// The Repo that people commit to.
+pub(crate) const SOURCE: &str = "source";
+/// The longest between two acts.
+const LONGEST_PAUSE: Duration = Duration::from_secs(90);
+/// How long after their last act people look which of their Commits were acknowledged.
+const PATIENCE: Duration = Duration::from_hours(1);
+
+/// Pipelines by name, with their inputs as (Repo, glob).
+pub(crate) type Shape = &'static [(&'static str, &'static [(&'static str, &'static str)])];
+
+/// What lives are about: one Pipeline, a chain, and a diamond.
+const SHAPES: [Shape; 3] = [
+    &[("each", &[(SOURCE, "/*")])],
+    &[("each", &[(SOURCE, "/*")]), ("whole", &[("each", "/")])],
+    &[("left", &[(SOURCE, "/*")]), ("right", &[(SOURCE, "/")]), ("join", &[("left", "/"), ("right", "/")])],
+];
+
+/// Acts; gives the names of the Commits that were acknowledged.
+pub(crate) async fn act(world: &World) -> Vec<String> {
+    let chance = world.chance.fork();
+    let shape = SHAPES[chance.below(SHAPES.len())];
+    let mut people = People { world, chance, shape, versions: BTreeMap::new(), commits: 0 };
+    people.begin().await;
+    for _ in 0..4 + people.chance.below(12) {
+        let pause = people.chance.pause(LONGEST_PAUSE);
+        tokio::time::sleep(pause).await;
+        people.act_once().await;
+    }
+    people.end().await;
+    tokio::time::sleep(PATIENCE).await;
+    people.acknowledged().await
+}
+
+struct People<'a> {
+    world: &'a World,
+    chance: super::chance::Chance,
+    shape: Shape,
+    /// The command's version, by Pipeline.
+    versions: BTreeMap<&'static str, u32>,
+    commits: u32,
+}
+
+impl People<'_> {
+    async fn begin(&mut self) {
+        self.create::<Repo>("Repo", SOURCE, json!({})).await;
+        for (name, _) in self.shape {
+            self.apply_pipeline(name, false).await;
+        }
+        self.commit().await;
+    }
+
+    /// All runs again, and one last Commit must reach everything.
+    async fn end(&mut self) {
+        for (name, _) in self.shape {
+            self.apply_pipeline(name, false).await;
+        }
+        self.commit().await;
+    }
+
+    async fn act_once(&mut self) {
+        let pipeline = self.shape[self.chance.below(self.shape.len())].0;
+        match self.chance.below(14) {
+            0..=5 => self.commit().await,
+            6 => {
+                *self.versions.entry(pipeline).or_default() += 1;
+                self.apply_pipeline(pipeline, false).await;
+            }
+            7 => self.apply_pipeline(pipeline, true).await,
+            8 => {
+                let annotation = json!({ "metadata": { "annotations": { labels::RESOLVE_IMAGE: self.commits.to_string() } } });
+                self.patch::<Pipeline>(pipeline, &annotation).await;
+            }
+            9 => {
+                if let Some(job) = self.any::<Job>().await {
+                    self.patch::<Job>(&job, &json!({ "spec": { "cancel": true } })).await;
+                }
+            }
+            10 => self.delete_any::<Job>().await,
+            11 => self.delete_any::<BatchJob>().await,
+            12 => self.delete_any::<Pod>().await,
+            _ => self.delete_any::<Commit>().await,
+        }
+    }
+
+    async fn commit(&mut self) {
+        self.commits += 1;
+        let name = format!("c{}", self.commits);
+        let changes: Vec<Value> = (0..=self.chance.below(3))
+            .map(|_| {
+                let path = format!("/f{}", self.chance.below(6));
+                if self.chance.once_in(4) {
+                    json!({ "delete": { "path": path } })
+                } else {
+                    json!({ "put": { "path": path, "text": format!("text {}", self.chance.below(5)) } })
+                }
+            })
+            .collect();
+        self.create::<Commit>("Commit", &name, json!({ "repo": SOURCE, "changes": changes })).await;
+    }
+
+    async fn apply_pipeline(&self, name: &'static str, suspend: bool) {
+        let Some((_, inputs)) = self.shape.iter().find(|(known, _)| *known == name) else { return };
+        let inputs: Vec<Value> = inputs.iter().map(|(repo, glob)| json!({ "name": repo, "glob": glob })).collect();
+        let version = self.versions.get(name).copied().unwrap_or_default();
+        let spec = json!({
+            "inputs": inputs, "parallelism": 1 + name.len() % 3, "suspend": suspend,
+            "container": { "image": "simulated", "command": [format!("{name}-{version}")] },
+        });
+        let object = json!({ "apiVersion": varve_api::API_VERSION, "kind": "Pipeline", "metadata": { "name": name }, "spec": spec });
+        self.world.trace.say("people", format!("apply Pipeline {name} version {version} suspend {suspend}"));
+        let api: Api<Pipeline> = Api::namespaced(self.world.client(), NAMESPACE);
+        let applied = api.patch(name, &PatchParams::apply("people").force(), &Patch::Apply(&object)).await;
+        self.told(applied.map(drop));
+    }
+
+    async fn create<K>(&self, kind: &str, name: &str, spec: Value)
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + std::fmt::Debug
+            + serde::Serialize
+            + serde::de::DeserializeOwned,
+    {
+        self.world.trace.say("people", format!("create {kind} {name} {spec}"));
+        let object = json!({ "apiVersion": varve_api::API_VERSION, "kind": kind, "metadata": { "name": name }, "spec": spec });
+        let api: Api<K> = Api::namespaced(self.world.client(), NAMESPACE);
+        match serde_json::from_value(object) {
+            Ok(object) => self.told(api.create(&PostParams::default(), &object).await.map(drop)),
+            Err(error) => self.world.trace.say("people", error.to_string()),
+        }
+    }
+
+    async fn patch<K>(&self, name: &str, patch: &Value)
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + std::fmt::Debug
+            + serde::de::DeserializeOwned,
+    {
+        self.world.trace.say("people", format!("patch {} {name} {patch}", K::kind(&())));
+        let api: Api<K> = Api::namespaced(self.world.client(), NAMESPACE);
+        self.told(api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop));
+    }
+
+    async fn any<K>(&self) -> Option<String>
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + std::fmt::Debug
+            + serde::de::DeserializeOwned,
+    {
+        let api: Api<K> = Api::namespaced(self.world.client(), NAMESPACE);
+        let all = api.list(&ListParams::default()).await.ok()?;
+        self.chance.one_of(&all.items).map(ResourceExt::name_any)
+    }
+
+    async fn delete_any<K>(&self)
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + std::fmt::Debug
+            + serde::de::DeserializeOwned,
+    {
+        let Some(name) = self.any::<K>().await else { return };
+        self.world.trace.say("people", format!("delete {} {name}", K::kind(&())));
+        let api: Api<K> = Api::namespaced(self.world.client(), NAMESPACE);
+        self.told(api.delete(&name, &DeleteParams::background()).await.map(drop));
+    }
+
+    /// People read what they are refused; it is no fault of theirs that a thing has gone meanwhile.
+    fn told(&self, outcome: kube::Result<()>) {
+        if let Err(error) = outcome {
+            self.world.trace.say("people", format!("refused: {error}"));
+        }
+    }
+
+    /// The Commits that say that they are ready.
+    async fn acknowledged(&self) -> Vec<String> {
+        let api: Api<Commit> = Api::namespaced(self.world.client(), NAMESPACE);
+        let all = api.list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default();
+        let ready = all.into_iter().filter(|commit| {
+            commit.status.as_ref().is_some_and(|status| conditions::holds(&status.conditions, Type::Ready))
+        });
+        ready.map(|commit| commit.name_any()).collect()
+    }
+}

@@ -1,0 +1,76 @@
+//! Lives lives: those of a range of seeds, as many as fit into a time, or one again with all that happened.
+
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use varve_simulation::{Life, live};
+
+/// Lives lives of Varve's controllers, and says which laws were broken.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Args {
+    /// The first seed.
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// How many seeds.
+    #[arg(long, default_value_t = 1000, conflicts_with = "minutes")]
+    seeds: u64,
+    /// As many seeds as fit into this time.
+    #[arg(long)]
+    minutes: Option<u64>,
+    /// This seed alone, with everything that happened.
+    #[arg(long, conflicts_with_all = ["from", "seeds", "minutes"])]
+    replay: Option<u64>,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    if let Some(seed) = args.replay {
+        let life = live(seed);
+        for line in &life.trace {
+            println!("{line}");
+        }
+        println!("\nseed {seed}: {}", life.counts);
+        report(&life);
+        return if life.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    let begun = Instant::now();
+    let last = args.minutes.map_or(args.from + args.seeds, |_| u64::MAX);
+    let until = args.minutes.map(|minutes| begun + Duration::from_secs(60 * minutes));
+    let (next, lived, failed) = (AtomicU64::new(args.from), AtomicU64::new(0), AtomicU64::new(0));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::SeqCst);
+                    if seed >= last || until.is_some_and(|until| Instant::now() >= until) {
+                        return;
+                    }
+                    let life = live(seed);
+                    lived.fetch_add(1, Ordering::SeqCst);
+                    if !life.broken.is_empty() {
+                        failed.fetch_add(1, Ordering::SeqCst);
+                        report(&life);
+                    }
+                }
+            });
+        }
+    });
+    let (lived, failed, seconds) = (lived.into_inner(), failed.into_inner(), begun.elapsed().as_secs_f64());
+    #[allow(clippy::cast_precision_loss)] // fewer than 2⁵² lives
+    let rate = lived as f64 * 60.0 / seconds;
+    println!("{lived} lives in {seconds:.1} s, {rate:.0} a minute; {failed} broke a law");
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn report(life: &Life) {
+    for broken in &life.broken {
+        println!("seed {}: {broken}", life.seed);
+    }
+    if !life.broken.is_empty() {
+        println!("  again: cargo xtask soak --replay {}", life.seed);
+    }
+}

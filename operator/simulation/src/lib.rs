@@ -1,0 +1,81 @@
+//! A whole life of Varve in a fraction of a second: the real controllers over the small API server, a bucket and workers
+//! that fail as real ones do, people who act at bad moments, and an operator that is killed at any call.
+//!
+//! Time is paused, so waiting costs nothing, and everything that is left to chance comes from one seed. At the end
+//! the faults cease, everything comes to rest, and the [`laws`] are asked.
+
+mod actors;
+mod bucket;
+mod chance;
+mod clock;
+mod laws;
+mod network;
+mod operator;
+mod trace;
+mod world;
+mod worker;
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::chance::Chance;
+use crate::world::World;
+
+/// How a life went.
+#[derive(Debug, Clone)]
+pub struct Life {
+    /// The seed it came from.
+    pub seed: u64,
+    /// The laws that were broken, in words; none where all is well.
+    pub broken: Vec<String>,
+    /// What happened, in order.
+    pub trace: Vec<String>,
+    /// How much of it.
+    pub counts: Counts,
+}
+
+/// How much happened in a life.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Operators that were killed.
+    pub kills: u32,
+    /// Calls of API and bucket that were made to fail.
+    pub faults: u32,
+    /// Commits that were acknowledged.
+    pub commits: u32,
+    /// Datums that workers ran.
+    pub datums: u32,
+    /// Seconds of simulated time.
+    pub seconds: u64,
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kills, faults, commits, datums, seconds } = self;
+        write!(f, "{commits} commits, {datums} datums, {kills} kills, {faults} faults in {seconds} s")
+    }
+}
+
+/// Lives the life of this seed.
+pub fn live(seed: u64) -> Life {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return Life { seed, broken: vec![error.to_string()], trace: Vec::new(), counts: Counts::default() },
+    };
+    let life = runtime.block_on(whole(seed));
+    runtime.shutdown_background();
+    life
+}
+
+/// How long a life may take, in simulated time: what has not come to rest by then never will.
+const LONGEST: Duration = Duration::from_hours(24);
+
+async fn whole(seed: u64) -> Life {
+    let world = World::new(Chance::new(seed)).await;
+    let broken = match tokio::time::timeout(LONGEST, world.live()).await {
+        Ok(broken) => broken,
+        Err(_) => vec!["it never comes to rest".to_owned()],
+    };
+    Life { seed, broken, trace: world.trace.lines(), counts: world.counts() }
+}

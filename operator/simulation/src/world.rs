@@ -1,0 +1,167 @@
+//! One life: its parts, and its course from the first act to rest.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::PostParams;
+use kube::{Api, Client};
+use object_store::ObjectStore;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use tokio::time::Instant;
+use varve_api::labels;
+use varve_store::{Options, Store};
+
+use crate::chance::Chance;
+use crate::clock::SimulatedEnvironment;
+use crate::network::{Weather, Wire};
+use crate::operator::Operators;
+use crate::trace::Trace;
+use crate::worker::Workers;
+use crate::{Counts, actors, laws};
+use varve_local::api::{self, Server};
+
+/// The namespace in which all happens.
+pub(crate) const NAMESPACE: &str = "lab";
+/// The prefix of its store in the bucket.
+const PREFIX: &str = "lab";
+/// How long nothing may be written for a life to be at rest.
+const REST: Duration = Duration::from_mins(30);
+
+/// Everything there is.
+pub(crate) struct World {
+    pub(crate) chance: Chance,
+    pub(crate) trace: Trace,
+    pub(crate) server: Server,
+    pub(crate) environment: SimulatedEnvironment,
+    pub(crate) objects: Arc<dyn ObjectStore>,
+    pub(crate) weather: Weather,
+    /// What workers have run and recorded.
+    pub(crate) workers: Workers,
+    pub(crate) operators: Operators,
+    begun: Instant,
+    acknowledged: Mutex<Vec<String>>,
+}
+
+impl World {
+    pub(crate) async fn new(chance: Chance) -> Self {
+        let trace = Trace::new();
+        let environment = SimulatedEnvironment::new(chance.fork());
+        let clock = environment.clone();
+        let settings = api::Settings::simulated(chance.below(usize::MAX) as u64, Arc::new(move || clock.now()));
+        let weather = weather(&chance);
+        Self {
+            server: Server::in_memory(settings),
+            objects: Arc::new(InMemory::new()),
+            workers: Workers::new(chance.fork(), trace.clone()),
+            operators: Operators::new(chance.fork(), trace.clone()),
+            begun: Instant::now(),
+            acknowledged: Mutex::default(),
+            chance,
+            trace,
+            environment,
+            weather,
+        }
+    }
+
+    /// The life; gives the laws that were broken.
+    pub(crate) async fn live(&self) -> Vec<String> {
+        if let Err(error) = self.begin().await {
+            return vec![format!("it can't begin: {error}")];
+        }
+        let stop = tokio_util::sync::CancellationToken::new();
+        let course = async {
+            let acknowledged = actors::act(self).await;
+            *self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner) = acknowledged.clone();
+            self.trace.say("world", "the faults cease");
+            self.operators.calm_down();
+            let last_writes = self.come_to_rest().await;
+            let mut broken = laws::ask(self, &acknowledged).await;
+            if let Some(writes) = last_writes.filter(|writes| *writes > 0) {
+                broken.push(format!("{writes} writes in {} minutes of rest", REST.as_secs() / 60));
+            }
+            broken
+        };
+        tokio::select! {
+            broken = course => broken,
+            () = self.operators.run(self, &stop) => vec!["no operator is left".to_owned()],
+            () = self.workers.run(self) => vec!["no worker is left".to_owned()],
+        }
+    }
+
+    async fn begin(&self) -> kube::Result<()> {
+        let client = self.client();
+        let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client.clone());
+        let metadata = ObjectMeta { name: Some(NAMESPACE.to_owned()), ..ObjectMeta::default() };
+        let namespace = k8s_openapi::api::core::v1::Namespace { metadata, ..Default::default() };
+        namespaces.create(&PostParams::default(), &namespace).await?;
+        let secrets: Api<Secret> = Api::namespaced(client, NAMESPACE);
+        let secret = Secret {
+            metadata: ObjectMeta {
+                name: Some("varve-store".to_owned()),
+                labels: Some(BTreeMap::from([(labels::STORE.to_owned(), "true".to_owned())])),
+                ..ObjectMeta::default()
+            },
+            string_data: Some(BTreeMap::from([("url".to_owned(), format!("s3://simulated/{PREFIX}"))])),
+            ..Secret::default()
+        };
+        secrets.create(&PostParams::default(), &secret).await.map(drop)
+    }
+
+    /// A client of somebody to whom nothing happens.
+    pub(crate) fn client(&self) -> Client {
+        self.server.client(NAMESPACE)
+    }
+
+    /// The store, as somebody sees it to whom nothing happens.
+    pub(crate) async fn store(&self) -> varve_store::Result<Store> {
+        let environment = self.environment.with_clock_off(0);
+        let options = Options { environment, ..Options::default() };
+        Store::open_with(self.objects.clone(), Path::from(PREFIX), options).await
+    }
+
+    /// A wire of its own for a process.
+    pub(crate) fn wire(&self) -> Wire {
+        Wire::new(self.weather, self.chance.fork(), self.trace.clone())
+    }
+
+    /// Waits until nothing is written any more; gives the writes of the last stretch, which is none where it rests.
+    async fn come_to_rest(&self) -> Option<u32> {
+        for _ in 0..10 {
+            let before = self.operators.writes();
+            tokio::time::sleep(REST).await;
+            if self.operators.writes() == before {
+                return Some(0);
+            }
+        }
+        let before = self.operators.writes();
+        tokio::time::sleep(REST).await;
+        Some(self.operators.writes() - before)
+    }
+
+    /// How much happened.
+    pub(crate) fn counts(&self) -> Counts {
+        let commits = self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).len();
+        Counts {
+            kills: self.operators.kills(),
+            faults: self.operators.faults(),
+            commits: u32::try_from(commits).unwrap_or(u32::MAX),
+            datums: self.workers.runs(),
+            seconds: self.begun.elapsed().as_secs(),
+        }
+    }
+}
+
+/// A third of all lives have no faults of calls at all, so that kills and bad moments are also met by themselves.
+fn weather(chance: &Chance) -> Weather {
+    let slow = Duration::from_millis([5, 50, 500, 3000][chance.below(4)]);
+    if chance.once_in(3) {
+        return Weather { slow, ..Weather::default() };
+    }
+    let rates = [10, 30, 100, 0];
+    let rate = || rates[chance.below(rates.len())];
+    Weather { before: rate(), after: rate(), watch_ends: rate(), slow }
+}
