@@ -1,8 +1,9 @@
-//! What clients send: JSON or YAML, of a bounded size, with duplicate fields found.
+//! What clients send: JSON, YAML or protobuf, of a bounded size, with duplicate fields found.
 
 use serde_json::Value;
 
 use super::failure::Failure;
+use super::protobuf;
 
 /// The largest body: what etcd takes, and therefore a cluster.
 pub(crate) const MAX_BYTES: usize = 3 << 20;
@@ -14,7 +15,7 @@ pub(crate) struct Body {
     pub(crate) duplicates: Vec<String>,
 }
 
-/// Reads JSON or, where the type says so, YAML; an empty body is null.
+/// Reads JSON or, where the type says so, YAML or protobuf; an empty body is null.
 pub(crate) fn parse(bytes: &[u8], media_type: &str, what: &str) -> Result<Body, Failure> {
     if bytes.len() > MAX_BYTES {
         return Err(Failure::too_large(MAX_BYTES));
@@ -27,6 +28,10 @@ pub(crate) fn parse(bytes: &[u8], media_type: &str, what: &str) -> Result<Body, 
             "the object provided is unrecognized (must be of type {what}): couldn't get version/kind; json parse error: {error}"
         ))
     };
+    if media_type.starts_with(protobuf::MEDIA_TYPE) {
+        let value = protobuf::decode(bytes).map_err(|error| Failure::bad_request(error.to_string()))?;
+        return Ok(Body { value, duplicates: Vec::new() });
+    }
     match serde_json::from_slice(bytes) {
         Ok(value) => Ok(Body { value, duplicates: super::duplicates::find(bytes) }),
         Err(_) if media_type.contains("yaml") => {

@@ -102,7 +102,10 @@ mod tests {
     fn what_stands_first_in_accept_is_given() {
         let new = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json";
         assert_eq!(version(Some(new)), Some("v2"));
-        assert_eq!(version(Some("application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList")), Some("v2beta1"));
+        assert_eq!(
+            version(Some("application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList")),
+            Some("v2beta1")
+        );
         assert_eq!(version(Some("application/json, */*")), None);
         assert_eq!(version(None), None);
     }

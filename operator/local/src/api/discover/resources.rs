@@ -5,8 +5,7 @@ use serde_json::{Value, json};
 use crate::api::kinds::{Kind, Kinds};
 use crate::api::reviews::REVIEWS;
 
-pub(super) const VERBS: [&str; 8] =
-    ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+pub(super) const VERBS: [&str; 8] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 
 /// A path under an object's.
 pub(super) struct Subresource {
