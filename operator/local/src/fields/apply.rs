@@ -96,7 +96,7 @@ impl Request<'_> {
         let Some(mut entry) = managers.0.remove(me) else { return };
         entry.set = trackable(&entry.set);
         if is_changed {
-            entry.time = time_of(&self.writer);
+            entry.time = Some(time_of(&self.writer));
         }
         if !entry.set.is_empty() {
             managers.0.insert(me.clone(), entry);

@@ -102,14 +102,12 @@ impl Ord for Scalar {
             _ => 3,
         };
         match (&self.0, &other.0) {
-            (Value::Number(one), Value::Number(another)) => match (one.as_i64(), another.as_i64()) {
-                (Some(one), Some(another)) => one.cmp(&another),
+            (Value::Number(one), Value::Number(another)) => {
+                let floats = one.as_f64().unwrap_or(0.0).total_cmp(&another.as_f64().unwrap_or(0.0));
+                let whole = one.as_i64().zip(another.as_i64()).map(|(one, another)| one.cmp(&another));
                 // Equal only if the numbers are, so that the order agrees with `Eq`.
-                _ => {
-                    let floats = one.as_f64().unwrap_or(0.0).total_cmp(&another.as_f64().unwrap_or(0.0));
-                    floats.then_with(|| one.to_string().cmp(&another.to_string()))
-                }
-            },
+                whole.unwrap_or_else(|| floats.then_with(|| one.to_string().cmp(&another.to_string())))
+            }
             (Value::String(one), Value::String(another)) => one.cmp(another),
             (Value::Bool(one), Value::Bool(another)) => one.cmp(another),
             (one, another) => rank(one).cmp(&rank(another)).then_with(|| one.to_string().cmp(&another.to_string())),

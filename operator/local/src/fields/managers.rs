@@ -53,10 +53,10 @@ impl Manager {
     fn shown(&self) -> String {
         let mut shown = quoted(&self.name);
         if let Some(subresource) = &self.subresource {
-            shown.push_str(&format!(" with subresource {}", quoted(subresource)));
+            shown = format!("{shown} with subresource {}", quoted(subresource));
         }
         if let Some(version) = &self.updates_in {
-            shown.push_str(&format!(" using {version}"));
+            shown = format!("{shown} using {version}");
         }
         shown
     }
@@ -122,10 +122,10 @@ impl Managers {
 
     /// The fields that changed and that others than `manager` manage.
     pub(super) fn conflicts(&self, manager: &Manager, changes: &Comparison) -> Vec<(&Manager, Set)> {
-        let changed = changes.modified.clone().union(&changes.added);
+        let taken = changes.modified.clone().union(&changes.added);
         let others = self.0.iter().filter(|(other, _)| *other != manager);
         others
-            .map(|(other, entry)| (other, entry.set.intersection(&changed)))
+            .map(|(other, entry)| (other, entry.set.intersection(&taken)))
             .filter(|(_, set)| !set.is_empty())
             .collect()
     }
@@ -200,8 +200,8 @@ pub(super) fn told(conflicts: &[(&Manager, Set)]) -> Conflicts {
 }
 
 /// The time of a write, to the second.
-pub(super) fn time_of(writer: &Writer) -> Option<String> {
-    Some(writer.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+pub(super) fn time_of(writer: &Writer) -> String {
+    writer.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// What a write can't change, and so never manages: on the main endpoint the status, where a kind has one; on a

@@ -35,10 +35,7 @@ fn believed(sent: Option<&Value>, had: Option<&Value>, is_subresource: bool) -> 
     if is_subresource {
         return had();
     }
-    let sent = match sent {
-        Some(Value::Array(entries)) => entries,
-        _ => return had(),
-    };
+    let Some(Value::Array(sent)) = sent else { return had() };
     let is_reset = match sent.as_slice() {
         [] => true,
         [only] => only.as_object().is_some_and(serde_json::Map::is_empty),
@@ -60,5 +57,6 @@ pub(super) fn record(schema: &Schema, (old, new): (&Value, &Value), managers: &m
         return;
     }
     let mine = managers.0.entry(Manager::updating(writer)).or_default();
-    *mine = Entry { set: taken.union(&mine.set), api_version: writer.api_version.to_owned(), time: time_of(writer) };
+    *mine =
+        Entry { set: taken.union(&mine.set), api_version: writer.api_version.to_owned(), time: Some(time_of(writer)) };
 }

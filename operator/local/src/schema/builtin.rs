@@ -57,7 +57,7 @@ pub(super) fn object_meta() -> &'static Value {
     &METADATA
 }
 
-/// A CRD's schema as OpenAPI v3 publishes it: with what all objects have.
+/// A CRD's schema as `OpenAPI` v3 publishes it: with what all objects have.
 pub(super) fn published(schema: &Value) -> Value {
     static OF_ALL: LazyLock<Value> = LazyLock::new(|| written_out::<Namespace>()["properties"].take());
     let mut schema = schema.clone();

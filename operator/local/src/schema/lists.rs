@@ -62,7 +62,7 @@ fn key_of(item: &Value, keys: &[String]) -> Value {
 }
 
 /// The item of an older list that is the same item as `item`; none in lists that know no items.
-pub(crate) fn same_item<'a>(node: &Node, older: &'a Value, item: &Value) -> Option<&'a Value> {
+pub(super) fn same_item<'a>(node: &Node, older: &'a Value, item: &Value) -> Option<&'a Value> {
     let ListType::Map(keys) = &node.list else { return None };
     older.as_array()?.iter().find(|other| keys.iter().all(|key| other.get(key) == item.get(key)))
 }

@@ -8,6 +8,7 @@ mod cause;
 mod cel_value;
 mod defaults;
 mod formats;
+mod functions;
 mod limits;
 mod lists;
 mod node;
@@ -25,7 +26,7 @@ use serde_json::Value;
 
 pub use cause::Cause;
 use cause::Path;
-pub(crate) use lists::same_item;
+
 pub(crate) use node::{ListType, Node, PatchStrategy, Rest, Type};
 pub(crate) use words::quoted;
 
@@ -82,7 +83,7 @@ impl Schema {
         Ok(Self { known: Arc::new(Known { openapi, root, is_builtin: true }) })
     }
 
-    /// As OpenAPI v3 publishes it, with every reference written out.
+    /// As `OpenAPI` v3 publishes it, with every reference written out.
     #[must_use]
     pub fn openapi(&self) -> &Value {
         &self.known.openapi

@@ -46,6 +46,7 @@ pub(crate) struct PatchStrategy {
 }
 
 /// The schema of one value and of all below it.
+#[allow(clippy::struct_excessive_bools, reason = "the switches that a schema has")]
 pub(crate) struct Node {
     pub(crate) kind: Type,
     pub(super) format: Option<String>,

@@ -3,7 +3,6 @@
 //! As in the API server, a rule that looks at `oldSelf` runs only where there is an older value of the same field, and
 //! what a rule without `oldSelf` finds in an unchanged part is let through. Budgets of cost are not kept.
 
-use kube_cel::KubeCelExt;
 use kube_cel::cel::objects::OptionalValue;
 use kube_cel::cel::{Context, ExecutionError, Program, Value as Cel};
 use serde_json::Value;
@@ -11,6 +10,7 @@ use serde_json::Value;
 use super::SchemaError;
 use super::cause::{Cause, Path};
 use super::cel_value::{in_order_of, to_cel};
+use super::functions;
 use super::lists::same_item;
 use super::node::{Node, Rest, Type};
 
@@ -81,7 +81,7 @@ impl<'a> Change<'a> {
 pub(super) fn check(root: &Node, new: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
     thread_local! {
         // Registering the functions costs more than most rules do.
-        static FUNCTIONS: Context<'static> = Context::default().with_all();
+        static FUNCTIONS: Context<'static> = functions::all();
     }
     FUNCTIONS.with(|functions| {
         walk(root, Change { new, old, is_unchanged: old == Some(new) }, &Path::Root, &mut Run { functions, causes });

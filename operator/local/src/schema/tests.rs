@@ -1,5 +1,7 @@
 //! What a schema does with an object.
 
+#![allow(clippy::needless_pass_by_value, reason = "objects read better where they are written")]
+
 use serde_json::{Value, json};
 
 use super::Schema;

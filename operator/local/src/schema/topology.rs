@@ -1,6 +1,6 @@
 //! How the lists and maps of built-in types are owned and merged.
 //!
-//! A table of what Kubernetes' own OpenAPI says by `x-kubernetes-list-type`, `-map-type` and `-patch-…` (1.37) and
+//! A table of what Kubernetes' own `OpenAPI` says by `x-kubernetes-list-type`, `-map-type` and `-patch-…` (1.37) and
 //! k8s-openapi leaves out. Lists that are not here are atomic, maps granular.
 
 use serde_json::{Map, Value, json};

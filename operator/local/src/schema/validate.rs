@@ -187,9 +187,9 @@ fn check_combined(node: &Node, value: &Value, at: &Path, causes: &mut Vec<Cause>
     }
     let failures: Vec<Vec<Cause>> = limits.all_of.iter().map(of).collect();
     if failures.iter().any(|failure| !failure.is_empty()) {
-        let none = if failures.iter().all(|failure| !failure.is_empty()) { ". None validated" } else { "" };
+        let outcome = if failures.iter().all(|failure| !failure.is_empty()) { ". None validated" } else { "" };
         causes.extend(failures.into_iter().flatten());
-        causes.push(root(format!("{} must validate all the schemas (allOf){none}", name())));
+        causes.push(root(format!("{} must validate all the schemas (allOf){outcome}", name())));
     }
     if limits.not.as_deref().is_some_and(|node| of(node).is_empty()) {
         causes.push(root(format!("{} must not validate the schema (not)", name())));
