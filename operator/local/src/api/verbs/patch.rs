@@ -1,0 +1,232 @@
+//! PATCH: JSON patch, merge patch, strategic merge patch, server-side apply.
+
+use serde_json::{Value, json};
+
+use super::change::{self, Change};
+use super::create::{self, Creation};
+use super::decode::{self, Source};
+use super::{Part, Target, World, Written};
+use crate::api::failure::Failure;
+use crate::api::object;
+use crate::api::query::WriteOptions;
+use crate::api::show::events;
+use crate::api::state::State;
+use crate::fields::{self, Writer};
+use crate::schema::Cause;
+
+/// How a patch says what to change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    Json,
+    Merge,
+    Strategic,
+    Apply,
+}
+
+/// What a client may send, as the refusal of anything else lists it.
+pub(crate) const ACCEPTED: &str = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml, application/apply-patch+json";
+
+impl Format {
+    /// Of a `Content-Type`.
+    pub(crate) fn of(media_type: &str) -> Option<Self> {
+        match media_type.split(';').next().unwrap_or_default().trim() {
+            "application/json-patch+json" => Some(Self::Json),
+            "application/merge-patch+json" => Some(Self::Merge),
+            "application/strategic-merge-patch+json" => Some(Self::Strategic),
+            "application/apply-patch+yaml" | "application/apply-patch+json" => Some(Self::Apply),
+            _ => None,
+        }
+    }
+}
+
+/// A patch as it was sent.
+pub(crate) struct Patch {
+    pub(crate) format: Format,
+    pub(crate) body: Value,
+    pub(crate) duplicates: Vec<String>,
+}
+
+pub(crate) fn patch(
+    state: &mut State,
+    world: &World<'_>,
+    target: &Target,
+    patch: Patch,
+    options: &WriteOptions,
+) -> Result<Written, Failure> {
+    if patch.format == Format::Apply {
+        return apply(state, world, target, patch.body, options);
+    }
+    let kind = &*target.kind;
+    let live = state.get(&target.place()).cloned().ok_or_else(|| Failure::not_found(kind, &target.name))?;
+    let mut new = events::shown(kind.view, live.value.clone());
+    apply_to(target, &mut new, patch.format, &patch.body)?;
+    if let Some(cause) = changed_uid(&new, &live.value) {
+        return Err(Failure::invalid(kind, &target.name, &[cause]));
+    }
+    let change =
+        Change { target, live, new, duplicates: &patch.duplicates, options, source: Source::Patch, is_applied: false };
+    change::change(state, world, change)
+}
+
+/// Changes `object` as the patch says.
+pub(super) fn apply_to(target: &Target, object: &mut Value, format: Format, patch: &Value) -> Result<(), Failure> {
+    match format {
+        Format::Json => {
+            let patch: json_patch::Patch = serde_json::from_value(patch.clone())
+                .map_err(|error| Failure::bad_request(format!("error decoding patch: {error}")))?;
+            json_patch::patch(object, &patch).map_err(|_| Failure::rejected_patch())
+        }
+        Format::Merge => {
+            if !patch.is_object() {
+                return Err(Failure::bad_request("error decoding patch: a merge patch must be an object"));
+            }
+            json_patch::merge(object, patch);
+            Ok(())
+        }
+        Format::Strategic if target.kind.is_custom => Err(Failure::unsupported_media(
+            "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
+        )),
+        Format::Strategic => {
+            *object = fields::strategic_merge(&target.kind.schema, object, patch)
+                .map_err(|error| Failure::bad_request(error.to_string()))?;
+            Ok(())
+        }
+        Format::Apply => Err(Failure::not_allowed()),
+    }
+}
+
+fn changed_uid(new: &Value, old: &Value) -> Option<Cause> {
+    let (given, kept) = (object::uid(new), object::uid(old));
+    (!given.is_empty() && given != kept).then(|| Cause {
+        reason: "FieldValueInvalid",
+        message: format!("Invalid value: {given:?}: field is immutable"),
+        field: "metadata.uid".into(),
+    })
+}
+
+/// Server-side apply; makes the object if it is not there.
+fn apply(
+    state: &mut State,
+    world: &World<'_>,
+    target: &Target,
+    mut sent: Value,
+    options: &WriteOptions,
+) -> Result<Written, Failure> {
+    let kind = &*target.kind;
+    if !options.is_manager_named {
+        return Err(Failure::invalid_options(
+            "PatchOptions",
+            &Cause {
+                reason: "FieldValueRequired",
+                message: "Required value: is required for apply patch".into(),
+                field: "fieldManager".into(),
+            },
+        ));
+    }
+    check_applied(target, &mut sent)?;
+    let live = state.get(&target.place()).cloned();
+    if live.is_none() && target.part != Part::Whole {
+        return Err(Failure::not_found(kind, &target.name));
+    }
+    sent = only_part(target, events::kept(kind.view, sent));
+    let version = object::resource_version(&sent).to_owned();
+    if let Some(live) = live.as_ref().filter(|_| !version.is_empty() && version != "0")
+        && version != object::resource_version(&live.value)
+    {
+        return Err(Failure::modified(kind, &target.name));
+    }
+    let writer = Writer {
+        manager: &options.manager,
+        subresource: (target.part == Part::Status).then_some("status"),
+        api_version: &kind.api_version,
+        now: world.now,
+    };
+    let before = live.as_ref().map(|live| &live.value);
+    let merged = fields::apply(&kind.schema, before, &sent, writer, options.is_forced).map_err(conflicts)?;
+    let merged = events::shown(kind.view, merged);
+    match live {
+        None => {
+            let creation = Creation { target, sent: merged, duplicates: &[], options, is_applied: true };
+            create::create(state, world, creation)
+        }
+        Some(live) => {
+            let source = Source::Patch;
+            let change = Change { target, live, new: merged, duplicates: &[], options, source, is_applied: true };
+            change::change(state, world, change)
+        }
+    }
+}
+
+/// Refuses what server-side apply does not take.
+fn check_applied(target: &Target, sent: &mut Value) -> Result<(), Failure> {
+    let kind = &*target.kind;
+    if sent["apiVersion"].as_str().unwrap_or_default().is_empty()
+        || sent["kind"].as_str().unwrap_or_default().is_empty()
+    {
+        let of = |field: &str| sent[field].as_str().unwrap_or_default().to_owned();
+        return Err(Failure::bad_request(format!("invalid object type: {}, Kind={}", of("apiVersion"), of("kind"))));
+    }
+    decode::check_kind(kind, sent)?;
+    decode::check_place(target, sent)?;
+    if sent["metadata"]["managedFields"].as_array().is_some_and(|entries| !entries.is_empty()) {
+        return Err(Failure::bad_request("metadata.managedFields must be nil"));
+    }
+    let mut kept = events::kept(kind.view, sent.clone());
+    if let Some(unknown) = kind.schema.prune(&mut kept).first() {
+        return Err(Failure::untyped(format!(
+            "failed to create typed patch object ({}/{}; {}, Kind={}): .{unknown}: field not declared in schema",
+            target.namespace, target.name, kind.api_version, kind.kind
+        )));
+    }
+    Ok(())
+}
+
+/// Of what is applied, only the part that the path names.
+fn only_part(target: &Target, mut sent: Value) -> Value {
+    let Some(fields) = sent.as_object_mut() else { return sent };
+    match target.part {
+        Part::Status => {
+            fields.retain(|field, _| matches!(field.as_str(), "apiVersion" | "kind" | "metadata" | "status"));
+            let metadata = &fields["metadata"];
+            let kept: serde_json::Map<String, Value> = ["name", "namespace", "resourceVersion"]
+                .into_iter()
+                .filter_map(|field| Some((field.to_owned(), metadata.get(field)?.clone())))
+                .collect();
+            fields.insert("metadata".into(), kept.into());
+        }
+        Part::Whole | Part::Scale if target.kind.has_status => drop(fields.remove("status")),
+        Part::Whole | Part::Scale => {}
+    }
+    sent
+}
+
+fn conflicts(found: fields::Conflicts) -> Failure {
+    let conflicts = found.0;
+    let listed = match conflicts.as_slice() {
+        [one] => format!("Apply failed with 1 conflict: {}: {}", one.message, one.field),
+        several => {
+            let mut text = format!("Apply failed with {} conflicts: ", several.len());
+            let mut by_manager: Vec<(&str, Vec<&str>)> = Vec::new();
+            for conflict in several {
+                match by_manager.iter_mut().find(|(message, _)| *message == conflict.message) {
+                    Some((_, fields)) => fields.push(&conflict.field),
+                    None => by_manager.push((&conflict.message, vec![&conflict.field])),
+                }
+            }
+            let groups: Vec<String> = by_manager
+                .into_iter()
+                .map(|(message, fields)| match fields.as_slice() {
+                    [one] => format!("{message}: {one}"),
+                    several => format!("{message}:\n- {}", several.join("\n- ")),
+                })
+                .collect();
+            text += &groups.join("\n");
+            text
+        }
+    };
+    let causes = conflicts
+        .iter()
+        .map(|one| json!({ "reason": "FieldManagerConflict", "message": one.message, "field": one.field }))
+        .collect();
+    Failure::apply_conflicts(listed, causes)
+}
