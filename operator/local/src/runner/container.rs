@@ -98,6 +98,8 @@ impl Attendant {
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
         };
+        let uid = self.pod.metadata.uid.clone().unwrap_or_default();
+        let _printing = self.machine.logs.begin(&uid, &self.container.name);
         let begun = Timestamp::now();
         self.report(State::Running(begun), Some(started.image_id.clone())).await;
         let ended = self.wait(started, begun).await;

@@ -16,7 +16,7 @@ pub(crate) struct Note {
 }
 
 /// Writes Events as one component.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Events {
     client: Client,
     component: &'static str,

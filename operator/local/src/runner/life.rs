@@ -82,8 +82,10 @@ impl Life {
             self.run_init().await;
         }
         if *self.urgency.borrow() == Urgency::None && self.known.phase() == "Pending" {
-            let containers = self.pod.spec.iter().flat_map(|spec| spec.containers.clone());
-            containers.for_each(|container| self.begin(container));
+            let pod = self.pod.clone();
+            for container in pod.spec.iter().flat_map(|spec| &spec.containers) {
+                self.begin(container.clone());
+            }
             self.attend_all().await;
         }
         self.give_up_waiting();
@@ -124,12 +126,12 @@ impl Life {
     }
 
     async fn run_init(&mut self) {
-        let init = self.pod.spec.iter().flat_map(|spec| spec.init_containers.clone().unwrap_or_default());
-        for container in init.collect::<Vec<_>>() {
-            if is_install(&container) {
-                self.install(&container);
+        let pod = self.pod.clone();
+        for container in pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten()) {
+            if is_install(container) {
+                self.install(container);
             } else {
-                self.begin(container);
+                self.begin(container.clone());
                 self.attend_all().await;
             }
             if self.known.phase() == "Failed" || *self.urgency.borrow() > Urgency::None {

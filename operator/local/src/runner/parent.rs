@@ -13,6 +13,11 @@ use tokio::sync::oneshot;
 /// Whose end is ours: a process id. The prefix keeps it from the user's code.
 pub(crate) const ENV_PARENT: &str = "VARVE_SHIM_PARENT";
 
+/// For programs that end at once.
+pub const KILL: Signal = Signal::KILL;
+/// For programs that clear away what they started.
+pub const ASK: Signal = Signal::TERM;
+
 /// Has this process signalled when the runner that started it is gone; does nothing where none did.
 pub fn end_with(signal: Signal) {
     let parent = std::env::var(ENV_PARENT).ok().and_then(|text| text.parse().ok()).and_then(Pid::from_raw);

@@ -17,9 +17,8 @@ use tokio::process::Command;
 
 use super::launch::{Launch, Task};
 use super::quantity;
-pub(crate) use image::PullError;
 pub(crate) use shim::find as find_shim;
-pub use table::EngineKind;
+pub(crate) use table::EngineKind;
 
 /// What an engine's client exits with when the container could not be made or started.
 pub(crate) const CANNOT_RUN: i32 = 125;

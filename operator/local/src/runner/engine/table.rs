@@ -4,7 +4,7 @@ use std::fs;
 
 /// A container engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EngineKind {
+pub(crate) enum EngineKind {
     /// Docker, with its daemon.
     Docker,
     /// Podman, without one.

@@ -11,7 +11,7 @@ use k8s_openapi::api::batch::v1::{Job, JobSpec, JobStatus, UncountedTerminatedPo
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::conditions::{End, has, set, unset};
+use super::conditions::{End, set, unset};
 use super::indexes;
 use super::pods::{Facts, Phase, Wanted};
 use super::policy::{Meaning, meaning};
@@ -334,9 +334,4 @@ fn to_i32(count: usize) -> i32 {
 
 fn some_count(count: usize) -> Option<i32> {
     Some(to_i32(count)).filter(|count| *count > 0)
-}
-
-/// Whether the Job has ended.
-pub(crate) fn has_ended(job: &Job) -> bool {
-    job.status.as_ref().is_some_and(|status| has(status, "Complete") || has(status, "Failed"))
 }
