@@ -1,8 +1,11 @@
 //! Varve's main binary: each container of ours runs one of its commands.
 
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use varve_local::runner::{inside, parent};
 
 /// Data under version control in an object store, and containers run over it when it changes.
 #[derive(Debug, Parser)]
@@ -22,6 +25,21 @@ enum Command {
     Import,
     /// In a pod's init container: lay out the shared volume and copy the shim into it.
     Install,
+    /// Started by `varve dev`: the process that runs user code, where that is in no image.
+    #[command(hide = true)]
+    Shim {
+        /// `noop`, or nothing.
+        arguments: Vec<String>,
+    },
+    /// Started by `varve dev`: run a command where it sees a pod's volumes at their places.
+    #[command(hide = true)]
+    Inside {
+        /// What is seen where.
+        file: PathBuf,
+        /// The program and its arguments.
+        #[arg(last = true)]
+        command: Vec<OsString>,
+    },
     /// Print the definitions of the four kinds, as YAML for `kubectl apply`.
     Crds,
 }
@@ -32,14 +50,33 @@ const THREADS: usize = 4;
 /// Threads for files, names and compression beside them.
 const BLOCKING_THREADS: usize = 16;
 
+/// What the name ends in under which this program is a pod's shim.
+const SHIM: &[u8] = b"/varve-shim";
+
 fn main() -> ExitCode {
+    if std::env::args_os().next().is_some_and(|name| name.as_encoded_bytes().ends_with(SHIM)) {
+        return varve_worker::shim::main(std::env::args().skip(1)); // this program, put into an image as the shim
+    }
     let cli = Cli::parse();
+    match cli.command {
+        // Both must be the only thread of their process.
+        Command::Shim { arguments } => {
+            parent::end_with(parent::ASK);
+            varve_worker::shim::main(arguments.into_iter())
+        }
+        Command::Inside { file, command } => inside::main(&file, &command),
+        command => with_runtime(command),
+    }
+}
+
+fn with_runtime(command: Command) -> ExitCode {
+    parent::end_with(parent::KILL);
     begin_logs();
     let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(THREADS));
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     runtime.enable_all().worker_threads(threads).max_blocking_threads(BLOCKING_THREADS);
     match runtime.build() {
-        Ok(runtime) => runtime.block_on(run(cli.command)),
+        Ok(runtime) => runtime.block_on(run(command)),
         Err(error) => exit(Err(error.into())),
     }
 }
@@ -53,6 +90,7 @@ async fn run(command: Command) -> ExitCode {
         Command::Keeper => varve_worker::keeper::main().await,
         Command::Import => varve_worker::import::main().await,
         Command::Install => exit(varve_worker::install::Install::from_env().run().map_err(Into::into)),
+        Command::Shim { .. } | Command::Inside { .. } => ExitCode::FAILURE, // `main` has run them
         Command::Crds => {
             print_crds();
             ExitCode::SUCCESS

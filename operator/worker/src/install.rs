@@ -31,12 +31,16 @@ impl Install {
 
     /// Lays out the volume. Run again after a crash, it does the same again.
     pub fn run(&self) -> io::Result<()> {
-        let layout = Layout::at(&self.volume);
-        layout.create().map_err(|error| doing(&format!("lay out {}", self.volume.display()), &error))?;
-        let to = layout.ctl().join(pod::SHIM);
+        lay_out(&self.volume)?;
+        let to = Layout::at(&self.volume).ctl().join(pod::SHIM);
         copy_program(&self.shim, &to)
             .map_err(|error| doing(&format!("copy {} to {}", self.shim.display(), to.display()), &error))
     }
+}
+
+/// Makes the folders of the shared volume, without the shim: enough where user code runs in no image.
+pub fn lay_out(volume: &Path) -> io::Result<()> {
+    Layout::at(volume).create().map_err(|error| doing(&format!("lay out {}", volume.display()), &error))
 }
 
 /// Copies under another name first, so that no half-written program can ever be started.

@@ -5,12 +5,13 @@
 //!   alone holds store access.
 //! - [`import`]: the program of a Commit's import pod; fetches what is named from outside.
 //! - [`install`]: the init container; lays out the shared volume and copies the shim into it.
+//! - [`pod`]: where these programs find things, for whoever runs them elsewhere than in a pod.
 //! - [`protocol`]: what shim and keeper say to each other over their one stream.
 
 pub mod import;
 pub mod install;
 pub mod keeper;
-mod pod;
+pub mod pod;
 pub mod protocol;
 pub mod shim;
 pub mod termination;

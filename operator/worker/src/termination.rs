@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+/// The variable that moves the file, for tests and for runners other than Kubernetes.
+pub const ENV_TERMINATION_LOG: &str = "VARVE_TERMINATION_LOG";
+
 /// Twelve KiB per pod are shared by all its containers, so ours stay well below.
 const MAX_MESSAGE_BYTES: usize = 2048;
 
@@ -60,7 +63,7 @@ impl Termination {
 }
 
 fn path() -> PathBuf {
-    std::env::var_os("VARVE_TERMINATION_LOG").map_or_else(|| "/dev/termination-log".into(), PathBuf::from)
+    std::env::var_os(ENV_TERMINATION_LOG).map_or_else(|| "/dev/termination-log".into(), PathBuf::from)
 }
 
 fn write_to(path: &Path, json: &str) -> std::io::Result<()> {

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    varve_worker::shim::main()
+    varve_worker::shim::main(std::env::args().skip(1))
 }

@@ -13,6 +13,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::pod::socket::through_folder;
 use crate::protocol::{self, Ended, Hello, MAX_OUTPUT_BYTES, ToKeeper, ToShim};
 
 /// Messages read ahead; with [`MAX_OUTPUT_BYTES`] each it bounds what the user's code can print
@@ -48,7 +49,7 @@ pub(crate) fn listen(socket: &Path) -> io::Result<UnixListener> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let listener = UnixListener::bind(socket)?;
+    let listener = through_folder(socket, |short| UnixListener::bind(short))?;
     std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o666))?;
     Ok(listener)
 }

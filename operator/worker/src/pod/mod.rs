@@ -5,22 +5,23 @@
 
 pub(crate) mod config;
 pub(crate) mod layout;
+pub(crate) mod socket;
 
 /// Where the shared volume is, for `install` and `keeper`.
-pub(crate) const ENV_VOLUME: &str = "VARVE_VOLUME";
+pub const ENV_VOLUME: &str = "VARVE_VOLUME";
 /// Where user code sees its files, for `keeper`.
-pub(crate) const ENV_PFS: &str = "VARVE_PFS";
+pub const ENV_PFS: &str = "VARVE_PFS";
 /// The folder of the store's Secret, for `keeper` and `import`.
-pub(crate) const ENV_STORE: &str = "VARVE_STORE";
+pub const ENV_STORE: &str = "VARVE_STORE";
 /// How long the keeper waits for the shim, in milliseconds.
-pub(crate) const ENV_FIRST_CONTACT_MS: &str = "VARVE_FIRST_CONTACT_MS";
+pub const ENV_FIRST_CONTACT_MS: &str = "VARVE_FIRST_CONTACT_MS";
 /// The folder of an import's Secrets.
-pub(crate) const ENV_IMPORT_SECRETS: &str = "VARVE_IMPORT_SECRETS";
+pub const ENV_IMPORT_SECRETS: &str = "VARVE_IMPORT_SECRETS";
 /// The shim that `install` copies.
-pub(crate) const ENV_INSTALL_SHIM: &str = "VARVE_INSTALL_SHIM";
+pub const ENV_INSTALL_SHIM: &str = "VARVE_INSTALL_SHIM";
 /// The shim's own begin so, and never reach the user's code: `SOCKET`, `OUT` and `CGROUP` are places,
 /// `FIRST_CONTACT_MS`, `GRACE_MS` and `STOP_DEADLINE_MS` waits.
-pub(crate) const SHIM_PREFIX: &str = "VARVE_SHIM_";
+pub const SHIM_PREFIX: &str = "VARVE_SHIM_";
 
 /// Now, Unix time in nanoseconds.
 pub(crate) fn unix_ns() -> i64 {

@@ -12,6 +12,7 @@ use std::thread;
 use serde::Serialize;
 
 use super::Event;
+use crate::pod::socket::through_folder;
 use crate::protocol::{self, Hello, ToKeeper};
 
 /// Writes frames whole, from any thread. A slow keeper blocks the writer: that is the bound on
@@ -26,7 +27,7 @@ pub(super) struct Over(Arc<AtomicBool>);
 impl Link {
     /// Connects, says hello and starts the thread that turns frames into events.
     pub(super) fn open(socket: &Path, devices: Vec<String>, events: Sender<Event>) -> io::Result<Self> {
-        let stream = UnixStream::connect(socket)?;
+        let stream = through_folder(socket, |short| UnixStream::connect(short))?;
         let reader = stream.try_clone()?;
         let link = Self(Arc::new(Mutex::new(stream)));
         link.send(&ToKeeper::Hello(Hello { version: protocol::VERSION, devices }), &[])?;
