@@ -66,7 +66,8 @@ pub async fn run(args: Args) -> Result<()> {
     done
 }
 
-async fn signalled() -> std::io::Result<()> {
+/// Waits until this process is asked to stop: by SIGTERM, or by SIGINT.
+pub async fn signalled() -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {

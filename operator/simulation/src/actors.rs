@@ -82,7 +82,8 @@ impl People<'_> {
             }
             7 => self.apply_pipeline(pipeline, true).await,
             8 => {
-                let annotation = json!({ "metadata": { "annotations": { labels::RESOLVE_IMAGE: self.commits.to_string() } } });
+                let annotation =
+                    json!({ "metadata": { "annotations": { labels::RESOLVE_IMAGE: self.commits.to_string() } } });
                 self.patch::<Pipeline>(pipeline, &annotation).await;
             }
             9 => {
@@ -137,7 +138,8 @@ impl People<'_> {
             + serde::de::DeserializeOwned,
     {
         self.world.trace.say("people", format!("create {kind} {name} {spec}"));
-        let object = json!({ "apiVersion": varve_api::API_VERSION, "kind": kind, "metadata": { "name": name }, "spec": spec });
+        let object =
+            json!({ "apiVersion": varve_api::API_VERSION, "kind": kind, "metadata": { "name": name }, "spec": spec });
         let api: Api<K> = Api::namespaced(self.world.client(), NAMESPACE);
         match serde_json::from_value(object) {
             Ok(object) => self.told(api.create(&PostParams::default(), &object).await.map(drop)),

@@ -18,8 +18,8 @@ use varve_format::Hash;
 use varve_store::{Commit as StoredCommit, NodeRef, Store};
 
 use crate::actors::SOURCE;
-use crate::world::{NAMESPACE, World};
 use crate::worker::output;
+use crate::world::{NAMESPACE, World};
 
 type Fault = Box<dyn std::error::Error>;
 
@@ -92,10 +92,18 @@ fn is_consecutive(repo: &Repo, chain: &[StoredCommit]) -> Vec<String> {
     let sequences: Vec<u64> = chain.iter().map(|commit| commit.identity.sequence).collect();
     let expected: Vec<u64> = (1..=chain.len() as u64).collect();
     let is_right = sequences == expected;
-    if is_right { Vec::new() } else { vec![format!("Repo {}: its commits are numbered {sequences:?}", repo.name_any())] }
+    if is_right {
+        Vec::new()
+    } else {
+        vec![format!("Repo {}: its commits are numbered {sequences:?}", repo.name_any())]
+    }
 }
 
-fn everything_acknowledged_is_there(acknowledged: &[String], commits: &[Commit], chain: &[StoredCommit]) -> Vec<String> {
+fn everything_acknowledged_is_there(
+    acknowledged: &[String],
+    commits: &[Commit],
+    chain: &[StoredCommit],
+) -> Vec<String> {
     let own = commits.iter().filter(|commit| commit.spec.repo == SOURCE).map(ResourceExt::name_any);
     let own: BTreeSet<String> = own.filter(|name| acknowledged.contains(name)).collect();
     let is_there = |name: &String| chain.iter().filter(|commit| commit.identity.name == *name).count();
@@ -104,7 +112,11 @@ fn everything_acknowledged_is_there(acknowledged: &[String], commits: &[Commit],
 }
 
 /// Every commit of the source is its parent with the changes that its Commit asks for.
-async fn source_is_what_was_put(store: &Store, commits: &[Commit], chain: &[StoredCommit]) -> Result<Vec<String>, Fault> {
+async fn source_is_what_was_put(
+    store: &Store,
+    commits: &[Commit],
+    chain: &[StoredCommit],
+) -> Result<Vec<String>, Fault> {
     let mut files: BTreeMap<String, Hash> = BTreeMap::new();
     for stored in chain {
         let found = contents(store, &stored.tree()).await?;
@@ -178,7 +190,9 @@ async fn output_equals_a_run_from_scratch(
     let found = contents(store, &commit.tree()).await?;
     let sequence = commit.identity.sequence;
     let is_right = found == expected;
-    let words = || format!("Repo {}, commit {sequence}: {found:?} stands there, from scratch it is {expected:?}", repo.name_any());
+    let words = || {
+        format!("Repo {}, commit {sequence}: {found:?} stands there, from scratch it is {expected:?}", repo.name_any())
+    };
     Ok(if is_right { Vec::new() } else { vec![words()] })
 }
 
@@ -198,10 +212,16 @@ async fn all_is_up_to_date(world: &World, repos: &[Repo], store: &Store) -> Resu
         let provenance = chain.last().and_then(|commit| commit.identity.provenance.clone()).unwrap_or_default();
         for input in &provenance.inputs {
             let used = input.commit()?.to_string();
-            let repo = repos.iter().find(|repo| repo.status.as_ref().is_some_and(|it| it.uid == input.repo_uid().ok().map(|uid| uid.to_string())));
-            let heads = repo.and_then(|repo| repo.status.as_ref()).map(|status| status.branches.clone()).unwrap_or_default();
+            let repo = repos.iter().find(|repo| {
+                repo.status.as_ref().is_some_and(|it| it.uid == input.repo_uid().ok().map(|uid| uid.to_string()))
+            });
+            let heads =
+                repo.and_then(|repo| repo.status.as_ref()).map(|status| status.branches.clone()).unwrap_or_default();
             if heads.iter().all(|head| head.head.commit != used) {
-                broken.push(format!("Pipeline {name} says that it is up to date, and was made of {used} of {}", input.name));
+                broken.push(format!(
+                    "Pipeline {name} says that it is up to date, and was made of {used} of {}",
+                    input.name
+                ));
             }
         }
     }

@@ -12,8 +12,8 @@ mod laws;
 mod network;
 mod operator;
 mod trace;
-mod world;
 mod worker;
+mod world;
 
 use std::fmt;
 use std::time::Duration;
@@ -61,7 +61,9 @@ pub fn live(seed: u64) -> Life {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
-        Err(error) => return Life { seed, broken: vec![error.to_string()], trace: Vec::new(), counts: Counts::default() },
+        Err(error) => {
+            return Life { seed, broken: vec![error.to_string()], trace: Vec::new(), counts: Counts::default() };
+        }
     };
     let life = runtime.block_on(whole(seed));
     runtime.shutdown_background();

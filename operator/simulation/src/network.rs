@@ -153,7 +153,8 @@ impl Wire {
     async fn call(&self, server: &Server, request: http::Request<Body>) -> Result<http::Response<Answer>, Broken> {
         let what = format!("{} {}", request.method(), request.uri().path());
         let is_watch = request.uri().query().is_some_and(|query| query.contains("watch="));
-        let is_counted = request.method() != http::Method::GET && !what.contains("/leases/") && !what.contains("/events");
+        let is_counted =
+            request.method() != http::Method::GET && !what.contains("/leases/") && !what.contains("/events");
         let (parts, body) = request.into_parts();
         let body = body.collect().await.map_err(|_| Broken)?.to_bytes();
         let request = http::Request::from_parts(parts, body);
@@ -171,7 +172,8 @@ impl Wire {
             Fate::Well | Fate::FailsBefore => {}
         }
         let (parts, body) = response.into_parts();
-        let body = if is_watch { self.watched(body.into_data_stream()) } else { body.map_err(Into::into).boxed_unsync() };
+        let body =
+            if is_watch { self.watched(body.into_data_stream()) } else { body.map_err(Into::into).boxed_unsync() };
         Ok(http::Response::from_parts(parts, body))
     }
 

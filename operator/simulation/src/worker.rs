@@ -196,7 +196,8 @@ impl Shards<'_> {
         let annotations = metadata.annotations.get_or_insert_default();
         annotations.insert("batch.kubernetes.io/job-completion-index".to_owned(), shard.to_string());
         annotations.insert("batch.kubernetes.io/job-index-failure-count".to_owned(), failures.to_string());
-        let pod = pods.create(&PostParams::default(), &Pod { metadata, spec: template.spec.clone(), status: None }).await?;
+        let pod =
+            pods.create(&PostParams::default(), &Pod { metadata, spec: template.spec.clone(), status: None }).await?;
         let (name, uid) = (pod.name_any(), pod.uid().unwrap_or_default().parse()?);
         tokio::time::sleep(self.workers.chance.pause(Duration::from_secs(5))).await;
         self.stand(&pods, &name, json!({ "phase": "Running" })).await?;
@@ -208,15 +209,18 @@ impl Shards<'_> {
         let (job, plan) = (variable(pod::ENV_JOB_UID).parse()?, variable(pod::ENV_PLAN).parse()?);
         let work = Work { workers: self.workers, world: self.world, job, plan, shard, pod: uid, fate };
         let is_done = work.run().await?;
-        let ended = |code: i32| json!([{ "name": pod::KEEPER, "image": "varve", "imageID": "", "ready": false,
-            "restartCount": 0, "state": { "terminated": { "exitCode": code } } }]);
+        let ended = |code: i32| {
+            json!([{ "name": pod::KEEPER, "image": "varve", "imageID": "", "ready": false,
+            "restartCount": 0, "state": { "terminated": { "exitCode": code } } }])
+        };
         match fate {
             _ if is_done => {
                 self.stand(&pods, &name, json!({ "phase": "Succeeded", "containerStatuses": ended(0) })).await?;
             }
             Fate::Killed => drop(pods.delete(&name, &DeleteParams::default().grace_period(0)).await),
             _ => {
-                let condition = json!([{ "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI" }]);
+                let condition =
+                    json!([{ "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI" }]);
                 let status = json!({ "phase": "Failed", "conditions": condition,
                     "containerStatuses": ended(exit_codes::STOPPED) });
                 self.stand(&pods, &name, status).await?;

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
+use varve_local::dev;
 use varve_local::runner::{inside, parent};
 
 /// Data under version control in an object store, and containers run over it when it changes.
@@ -40,6 +42,9 @@ enum Command {
         #[arg(last = true)]
         command: Vec<OsString>,
     },
+    /// All of Varve in this process, on this machine: an API server, the controllers, a store in a folder, and what runs
+    /// the code. Applies the files it is given, and again when they change.
+    Dev(dev::Args),
     /// Print the definitions of the four kinds, as YAML for `kubectl apply`.
     Crds,
 }
@@ -71,7 +76,10 @@ fn main() -> ExitCode {
 
 fn with_runtime(command: Command) -> ExitCode {
     parent::end_with(parent::KILL);
-    begin_logs();
+    if let Err(error) = begin_logs(&command) {
+        eprintln!("varve: {error}");
+        return ExitCode::FAILURE;
+    }
     let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(THREADS));
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     runtime.enable_all().worker_threads(threads).max_blocking_threads(BLOCKING_THREADS);
@@ -91,6 +99,7 @@ async fn run(command: Command) -> ExitCode {
         Command::Import => varve_worker::import::main().await,
         Command::Install => exit(varve_worker::install::Install::from_env().run().map_err(Into::into)),
         Command::Shim { .. } | Command::Inside { .. } => ExitCode::FAILURE, // `main` has run them
+        Command::Dev(args) => run_dev(args).await,
         Command::Crds => {
             print_crds();
             ExitCode::SUCCESS
@@ -98,10 +107,35 @@ async fn run(command: Command) -> ExitCode {
     }
 }
 
-/// JSON lines on standard error; `RUST_LOG` sets what is logged.
-fn begin_logs() {
+/// JSON lines on standard error, those of `dev` in a file of its state; `RUST_LOG` sets what is logged.
+fn begin_logs(command: &Command) -> std::io::Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_writer(std::io::stderr).init();
+    let logs = tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter);
+    match command {
+        Command::Dev(args) => logs.with_writer(dev::open_log(args)?).init(),
+        _ => logs.with_writer(std::io::stderr).init(),
+    }
+    Ok(())
+}
+
+/// Runs until it is stopped by a signal, or all is done.
+async fn run_dev(args: dev::Args) -> ExitCode {
+    let stop = CancellationToken::new();
+    let signals = stop.clone();
+    let listener = tokio::spawn(async move {
+        let _ = varve_controller::signalled().await; // where signals can't be heard, they end the process
+        signals.cancel();
+    });
+    let ended = dev::run(args, stop).await;
+    listener.abort();
+    match ended {
+        Ok(dev::Ended::Well) => ExitCode::SUCCESS,
+        Ok(dev::Ended::Badly) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("varve dev: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn print_crds() {

@@ -25,36 +25,37 @@ pub(super) struct Apply<'a> {
 }
 
 impl Apply<'_> {
-/// Applies the documents. True where any was refused; which and why, is on the screen.
-pub(super) async fn all(&self, mut documents: Vec<Document>, folders: &mut Folders) -> bool {
-    let Self { client, namespace, looks, screen } = self;
-    let rank = |document: &Document| {
-        let kind = document.object.as_ref().ok().and_then(|object| object["kind"].as_str());
-        ORDER.iter().position(|known| Some(*known) == kind).unwrap_or(ORDER.len())
-    };
-    documents.sort_by_key(rank);
-    if documents.is_empty() {
-        screen.say("nothing to apply: no YAML file is there yet (it is applied as soon as one comes)");
-    }
-    let mut is_refused = false;
-    for document in documents {
-        match one(client, namespace, &document).await {
-            Ok(applied) => {
-                let (kind, generation) = (applied.types.as_ref().map_or("", |types| &types.kind), applied.metadata.generation);
-                let (namespace, name) = (applied.namespace().unwrap_or_default(), applied.name_any());
-                looks.until_seen(kind, &namespace, &name, generation.unwrap_or_default()).await;
-                if kind == "Repo" {
-                    folders.take(&applied, &document.file, screen);
+    /// Applies the documents. True where any was refused; which and why, is on the screen.
+    pub(super) async fn all(&self, mut documents: Vec<Document>, folders: &mut Folders) -> bool {
+        let Self { client, namespace, looks, screen } = self;
+        let rank = |document: &Document| {
+            let kind = document.object.as_ref().ok().and_then(|object| object["kind"].as_str());
+            ORDER.iter().position(|known| Some(*known) == kind).unwrap_or(ORDER.len())
+        };
+        documents.sort_by_key(rank);
+        if documents.is_empty() {
+            screen.say("nothing to apply: no YAML file is there yet (it is applied as soon as one comes)");
+        }
+        let mut is_refused = false;
+        for document in documents {
+            match one(client, namespace, &document).await {
+                Ok(applied) => {
+                    let (kind, generation) =
+                        (applied.types.as_ref().map_or("", |types| &types.kind), applied.metadata.generation);
+                    let (namespace, name) = (applied.namespace().unwrap_or_default(), applied.name_any());
+                    looks.until_seen(kind, &namespace, &name, generation.unwrap_or_default()).await;
+                    if kind == "Repo" {
+                        folders.take(&applied, &document.file, screen);
+                    }
+                }
+                Err(why) => {
+                    is_refused = true;
+                    screen.refuse(&format!("{}: {why}", document.place));
                 }
             }
-            Err(why) => {
-                is_refused = true;
-                screen.refuse(&format!("{}: {why}", document.place));
-            }
         }
+        is_refused
     }
-    is_refused
-}
 }
 
 async fn one(client: &Client, namespace: &str, document: &Document) -> Result<DynamicObject, String> {
@@ -80,7 +81,8 @@ async fn one(client: &Client, namespace: &str, document: &Document) -> Result<Dy
         discovery::Scope::Cluster => Api::all_with(client.clone(), &resource),
         discovery::Scope::Namespaced => namespaced(client, object, namespace, &resource),
     };
-    let params = PatchParams { field_validation: Some(kube::api::ValidationDirective::Strict), ..PatchParams::apply(MANAGER) };
+    let params =
+        PatchParams { field_validation: Some(kube::api::ValidationDirective::Strict), ..PatchParams::apply(MANAGER) };
     match api.patch(&name, &params.force(), &Patch::Apply(object)).await {
         Ok(applied) => Ok(applied),
         Err(kube::Error::Api(status)) => Err(status.message.clone()),

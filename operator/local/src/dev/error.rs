@@ -36,7 +36,9 @@ pub enum Error {
         known: u32,
     },
     /// The port that was asked for is taken.
-    #[error("port {port} of 127.0.0.1 can't be had: {source}: name another by --port, or none to take any that is free")]
+    #[error(
+        "port {port} of 127.0.0.1 can't be had: {source}: name another by --port, or none to take any that is free"
+    )]
     Port {
         /// The port.
         port: u16,
@@ -54,7 +56,7 @@ pub enum Error {
     #[error(transparent)]
     Runner(#[from] crate::runner::Error),
     /// The API in this process refused what must work.
-    #[error("{doing}: {source}")]
+    #[error("{doing}: {}", words(source))]
     Api {
         /// What was being done.
         doing: String,
@@ -80,6 +82,11 @@ pub enum Error {
     /// A part of the process ended early.
     #[error("a part of varve dev ended by itself: see the log in its state folder")]
     Ended,
+}
+
+/// What the API server says, without its answer whole.
+fn words(error: &kube::Error) -> String {
+    if let kube::Error::Api(status) = error { status.message.clone() } else { error.to_string() }
 }
 
 impl Error {

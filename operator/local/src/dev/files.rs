@@ -162,11 +162,15 @@ mod tests {
             .iter()
             .map(|document| {
                 let place = document.place.rsplit('/').next().unwrap_or_default();
-                let kind = document.object.as_ref().map_or("fault", |object| object["kind"].as_str().unwrap_or_default());
+                let kind =
+                    document.object.as_ref().map_or("fault", |object| object["kind"].as_str().unwrap_or_default());
                 format!("{place}: {kind}")
             })
             .collect();
-        assert_eq!(shown, ["a.yml: One", "b.yaml, document 1: Two", "b.yaml, document 3: fault", "d.json: Three", "d.json: Four"]);
+        assert_eq!(
+            shown,
+            ["a.yml: One", "b.yaml, document 1: Two", "b.yaml, document 3: fault", "d.json: Three", "d.json: Four"]
+        );
     }
 
     #[tokio::test]

@@ -15,16 +15,16 @@ use kube::api::{DynamicObject, PostParams};
 use kube::{Api, Client, ResourceExt};
 use notify::RecursiveMode;
 use varve_api::commit::{Commit, CommitSpec, UploadedTree};
-use varve_api::meta::FrameRef;
 use varve_api::labels;
+use varve_api::meta::FrameRef;
 use varve_format::{Hash, Location, MapKind, RepoPath};
 use varve_store::{Entry, NodeRef, Session, Store, TreeEdit};
 
+use super::Error;
 use super::files::Changes;
 use super::looks::Looks;
 use super::show::Screen;
 use super::stores::{self, Stores};
-use super::Error;
 
 /// How a file looked when it was last read: device-independent, and changed by every write.
 type Look = (u64, Option<SystemTime>, u64, u32);
@@ -80,12 +80,16 @@ impl Folders {
     }
 
     /// Commits what differs from the head of each Repo's branch `main`.
-    pub(super) async fn commit_changed(&mut self, looks: &Looks, screen: &Screen) {
+    /// True where any can't be; why, is on the screen.
+    pub(super) async fn commit_changed(&mut self, looks: &Looks, screen: &Screen) -> bool {
+        let mut is_refused = false;
         for folder in self.all.values_mut() {
             if let Err(error) = folder.commit(&self.client, &self.stores, looks).await {
+                is_refused = true;
                 screen.refuse(&format!("folder {} of Repo {}: {error}", folder.path.display(), folder.repo));
             }
         }
+        is_refused
     }
 }
 
@@ -152,6 +156,7 @@ impl Folder {
         let name = format!("{}-{}", self.repo, jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S-%3f"));
         let spec = CommitSpec {
             repo: self.repo.clone(),
+            branch: BRANCH.to_owned(),
             message: Some(format!("the files of {}", self.path.display())),
             tree: Some(UploadedTree {
                 id: root.id.to_string(),

@@ -70,7 +70,9 @@ impl Looks {
         let has_landed = || {
             let found = self.commits.get(&reference);
             let status = found.as_ref().and_then(|commit| commit.status.as_ref());
-            status.is_some_and(|status| [Type::Ready, Type::Stalled].iter().any(|it| conditions::holds(&status.conditions, *it)))
+            status.is_some_and(|status| {
+                [Type::Ready, Type::Stalled].iter().any(|it| conditions::holds(&status.conditions, *it))
+            })
         };
         let waiting = async {
             while !has_landed() {

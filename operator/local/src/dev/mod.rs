@@ -16,6 +16,7 @@ mod show;
 mod state;
 mod stores;
 
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -28,8 +29,8 @@ use varve_controller::image::Source;
 use varve_controller::{self as controller, Embedded, Outside};
 use varve_store::backend::Allowed;
 
-pub use self::error::Error;
 use self::apply::Apply;
+pub use self::error::Error;
 use self::files::Given;
 use self::folder::Folders;
 use self::looks::Looks;
@@ -38,7 +39,7 @@ use self::show::{Screen, Showing};
 use self::state::State;
 use self::stores::Stores;
 use crate::api::{self, Server};
-use crate::runner::{self, Choice};
+use crate::runner::{self, Runner, RunnerChoice};
 
 /// Reconciliations of one kind at a time: as many as a cluster's operator does.
 const CONCURRENCY: u16 = 16;
@@ -60,8 +61,8 @@ pub struct Args {
 
     /// What runs the code: `process` runs commands on this machine, with what is installed there, and uses no image;
     /// the others run the real image by a container engine. `auto` takes the first engine found.
-    #[arg(long, value_enum, default_value_t)]
-    pub runner: Choice,
+    #[arg(long, default_value = "auto", value_name = "auto|process|docker|podman|nerdctl")]
+    pub runner: RunnerChoice,
 
     /// The port on 127.0.0.1; by default that of last time, or a free one.
     #[arg(long)]
@@ -83,6 +84,13 @@ impl Args {
     }
 }
 
+/// The file for what the controllers log; makes the state folder, where it is missing.
+pub fn open_log(args: &Args) -> std::io::Result<std::fs::File> {
+    let folder = args.state_folder();
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+    std::fs::OpenOptions::new().create(true).append(true).open(folder.join("log"))
+}
+
 /// How it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
@@ -95,8 +103,11 @@ pub enum Ended {
 /// Runs until `stop`, or with `--once` until everything is settled.
 pub async fn run(args: Args, stop: CancellationToken) -> Result<Ended, Error> {
     let state = State::open(&args.state_folder())?;
-    let runner = runner::choose(args.runner).await.map_err(Error::Runner)?;
-    let server = Server::open(&state.objects(), api::Settings::default()).map_err(Error::Objects)?;
+    let pods = state.pods();
+    let of_machine = runner::Settings::of_this_machine(pods.clone()).map_err(Error::file("use", pods))?;
+    let runner = Runner::find(runner::Settings { choice: args.runner, ..of_machine }).await?;
+    let has_logs = api::Settings { logs: Some(Arc::new(runner.logs())), ..api::Settings::default() };
+    let server = Server::open(&state.objects(), has_logs).map_err(Error::Objects)?;
     let client = server.client(&args.namespace);
     let listener = listen(&state, args.port).await?;
     let address = listener.local_addr().map_err(Error::Listen)?;
@@ -107,20 +118,16 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<Ended, Error> {
     let mut tasks = JoinSet::new();
     // What runs pods ends last but for the API, so that pods are stopped and told of.
     let (stop_runner, stop_api) = (CancellationToken::new(), CancellationToken::new());
-    let images = if runner.uses_images() {
-        Source::Registries { insecure: args.insecure_registries.clone() }
-    } else {
+    let images = if runner.name() == "process" {
         Source::Host
+    } else {
+        Source::Registries { insecure: args.insecure_registries.clone() }
     };
     tasks.spawn({
         let (server, token, stop) = (server.clone(), state.token()?, stop_api.clone());
         async move { server.serve(listener, token, stop).await.map_err(Error::Listen) }
     });
-    tasks.spawn({
-        let settings = runner::Settings::new(runner, state.pods());
-        let (client, stop) = (client.clone(), stop_runner.clone());
-        async move { runner::run(client, settings, stop).await.map_err(Error::Runner) }
-    });
+    let mut running = std::pin::pin!(runner.run(client.clone(), stop_runner.clone()));
     let settings = controller::Settings {
         image: "varve".to_owned(), // the runner takes the programs from this one
         images,
@@ -130,20 +137,28 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<Ended, Error> {
     let stop_controllers = CancellationToken::new();
     let controllers = tokio::spawn({
         let stop = stop_controllers.clone();
-        let (_leads, leading) = watch::channel(true); // nobody else's work on this API server
+        let (leads, leading) = watch::channel(true); // nobody else's work on this API server
         let (outside, faults) = (Outside::default(), Arc::new(NoFaults));
         let embedded = Embedded { client: client.clone(), settings, outside, faults, leading };
-        async move { embedded.run(stop).await }
+        async move {
+            let ran = embedded.run(stop).await;
+            drop(leads); // until now they lead
+            ran
+        }
     });
 
     let ended = tokio::select! {
         ended = work(&args, &state, client, &screen) => ended,
         failed = first_end(&mut tasks) => Err(failed),
+        ran = &mut running => Err(ran.map_or_else(Error::Runner, |()| Error::Ended)),
         () = stop.cancelled() => Ok(Ended::Well),
     };
     stop_controllers.cancel();
     let _ = controllers.await;
     stop_runner.cancel();
+    if !matches!(ended, Err(Error::Runner(_) | Error::Ended)) {
+        running.await?;
+    }
     stop_api.cancel();
     while tasks.join_next().await.is_some() {}
     screen.goodbye(&state, ended.as_ref().is_ok_and(|ended| *ended == Ended::Well) && !args.once);
@@ -160,7 +175,7 @@ async fn work(args: &Args, state: &State, client: kube::Client, screen: &Screen)
     let apply = Apply { client: &client, namespace: &args.namespace, looks: &looks, screen };
     let mut was_refused = apply.all(given.read()?, &mut folders).await;
     namespaces::give_stores(&client, state).await?;
-    folders.commit_changed(&looks, screen).await;
+    was_refused |= folders.commit_changed(&looks, screen).await;
     loop {
         tokio::select! {
             () = looks.changed() => showing.look(&looks, screen),
@@ -168,9 +183,9 @@ async fn work(args: &Args, state: &State, client: kube::Client, screen: &Screen)
             () = given.changed() => {
                 was_refused = apply.all(given.read()?, &mut folders).await;
                 namespaces::give_stores(&client, state).await?;
-                folders.commit_changed(&looks, screen).await;
+                was_refused |= folders.commit_changed(&looks, screen).await;
             }
-            () = folders.changed() => folders.commit_changed(&looks, screen).await,
+            () = folders.changed() => was_refused |= folders.commit_changed(&looks, screen).await,
             version = settled::settled(&looks, told) => {
                 told = version;
                 showing.look(&looks, screen);

@@ -7,10 +7,10 @@ use kube::ResourceExt;
 use varve_api::{Repo, pipeline::Input, show::size};
 use varve_store::{Entry, Store};
 
+use super::Error;
 use super::looks::{Looks, shown_name};
 use super::show::{Screen, amount};
 use super::stores::{self, Stores};
-use super::Error;
 
 /// Files named of one Repo.
 const MAX_NAMES: usize = 10;

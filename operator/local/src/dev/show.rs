@@ -14,7 +14,7 @@ use varve_api::{Commit, Job, Pipeline, Repo, show::size};
 
 use super::looks::{Looks, shown_name};
 use super::state::State;
-use crate::runner::Chosen;
+use crate::runner::{Runner, View};
 
 /// How often the line for what runs is written anew.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
@@ -64,8 +64,19 @@ impl Screen {
         let _ = std::io::stdout().flush();
     }
 
-    pub(super) fn welcome(&self, state: &State, runner: &Chosen, address: SocketAddr) {
-        self.say(&format!("varve dev {}: {runner}", env!("CARGO_PKG_VERSION")));
+    pub(super) fn welcome(&self, state: &State, runner: &Runner, address: SocketAddr) {
+        let version = env!("CARGO_PKG_VERSION");
+        match (runner.name(), runner.view()) {
+            ("process", view) => {
+                self.say(&format!(
+                    "varve dev {version}: commands run on this machine; NO IMAGE IS USED (--runner podman uses them)"
+                ));
+                if view == View::Outside {
+                    self.say("          /pfs can't be had here: code finds its inputs by their variables, and out in $PFS/out");
+                }
+            }
+            (engine, _) => self.say(&format!("varve dev {version}: images run by {engine}")),
+        }
         self.say(&format!("state     {}", state.folder().display()));
         self.say(&format!("API       http://{address}"));
         self.say(&format!("kubectl   export KUBECONFIG={}", state.kubeconfig().display()));

@@ -95,12 +95,7 @@ impl Variables {
     }
 }
 
-fn value(
-    pod: &Pod,
-    variable: &EnvVar,
-    contents: &Contents,
-    before: &Variables,
-) -> Result<Option<String>, String> {
+fn value(pod: &Pod, variable: &EnvVar, contents: &Contents, before: &Variables) -> Result<Option<String>, String> {
     let Some(from) = &variable.value_from else {
         return Ok(Some(expand(variable.value.as_deref().unwrap_or_default(), &before.0)));
     };

@@ -234,7 +234,8 @@ impl Life {
         if *self.urgency.borrow() == Urgency::None {
             return;
         }
-        for record in self.known.init.iter_mut().chain(&mut self.known.containers).filter(|record| !record.has_ended()) {
+        for record in self.known.init.iter_mut().chain(&mut self.known.containers).filter(|record| !record.has_ended())
+        {
             record.state = lost(Timestamp::now());
         }
     }
@@ -286,7 +287,13 @@ pub(crate) fn grace(pod: &Pod) -> Duration {
 /// A container of which nothing more is known.
 fn lost(now: Timestamp) -> State {
     let message = "The container could not be located when the pod was terminated".to_owned();
-    State::Ended(Ended { code: 137, started: now, finished: now, reason: "ContainerStatusUnknown", message: Some(message) })
+    State::Ended(Ended {
+        code: 137,
+        started: now,
+        finished: now,
+        reason: "ContainerStatusUnknown",
+        message: Some(message),
+    })
 }
 
 /// Marks a pod that ran when this machine went down, as a cluster does with the pods of a node that is gone.

@@ -75,7 +75,8 @@ pub(crate) async fn announce(client: &Client, name: &str, facts: &Facts, runner:
         node_info: Some(system),
         ..NodeStatus::default()
     };
-    let metadata = ObjectMeta { name: Some(name.to_owned()), labels: Some(facts.labels.clone()), ..ObjectMeta::default() };
+    let metadata =
+        ObjectMeta { name: Some(name.to_owned()), labels: Some(facts.labels.clone()), ..ObjectMeta::default() };
     let api = Api::<Node>::all(client.clone());
     let node = Node { metadata, ..Node::default() };
     match api.create(&PostParams::default(), &node).await {
