@@ -18,6 +18,7 @@ pub(crate) use builtin::{age_column, built, name_column};
 pub(crate) use crd::CrdError;
 
 /// A kind in one version.
+#[expect(clippy::struct_field_names, reason = "they are called so in definitions and in discovery")]
 #[derive(Debug)]
 pub(crate) struct Kind {
     pub(crate) group: String,

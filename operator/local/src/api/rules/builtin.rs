@@ -131,12 +131,18 @@ fn is_same_pod(new: &Value, old: &Value) -> bool {
         {
             spec[field] = Value::Null;
         }
-        spec["initContainers"].take().as_array().cloned().map(|list| spec["initContainers"] = list.into());
         spec
     };
     // A node is given to a pod once, which is what `pods/binding` does in a cluster.
     let is_bound_anew = old["nodeName"].is_string() && new["nodeName"] != old["nodeName"];
     !is_bound_anew && fixed(new) == fixed(old)
+}
+
+/// Looking for a field leaves a null where there is none.
+fn drop_nulls(object: &mut Value) {
+    if let Some(fields) = object.as_object_mut() {
+        fields.retain(|_, value| !value.is_null());
+    }
 }
 
 fn fill(object: &mut Value, field: &str, default: Value) {
@@ -180,7 +186,6 @@ fn default_pod(spec: &mut Value) {
                 fill(&mut volume[source], "defaultMode", json!(0o644));
             }
         }
-        volume.as_object_mut().map(|volume| volume.retain(|_, value| !value.is_null()));
     }
 }
 
@@ -230,7 +235,7 @@ fn default_job(job: &mut Value) {
         json_patch::merge(own, &labels);
         spec["selector"] = json!({ "matchLabels": { "batch.kubernetes.io/controller-uid": uid } });
     }
-    spec.as_object_mut().map(|spec| spec.retain(|_, value| !value.is_null()));
+    drop_nulls(spec);
     if object::text(job, "labels").is_empty() && job["metadata"]["labels"].is_null() {
         job["metadata"]["labels"] = job["spec"]["template"]["metadata"]["labels"].clone();
     }

@@ -105,7 +105,7 @@ fn check_namespace(state: &State, target: &Target, name: &str) -> Result<(), Fai
         return Ok(());
     }
     let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
-    Err(Failure::forbidden(&target.kind, name, &why).because(serde_json::json!({
+    Err(Failure::forbidden(&target.kind, name, &why).because(&serde_json::json!({
         "reason": "NamespaceTerminating",
         "message": format!("namespace {namespace} is being terminated"),
         "field": "metadata.namespace",
