@@ -6,7 +6,7 @@
 mod builtin;
 mod crd;
 
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use serde_json::Value;
 
@@ -46,6 +46,8 @@ pub(crate) struct Kind {
     pub(crate) is_custom: bool,
     /// Which table its objects are in.
     pub(crate) table: usize,
+    /// Of the schema as it is published, made when it is first asked for.
+    pub(crate) schema_hash: OnceLock<u64>,
 }
 
 /// How objects of a table look in one of their versions.

@@ -6,6 +6,7 @@ mod garbage;
 mod http;
 mod lists;
 mod objects;
+mod pods;
 mod varve;
 mod watches;
 

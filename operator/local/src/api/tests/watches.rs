@@ -2,7 +2,8 @@
 
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
+use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, InitialListStrategy, watcher};
 use serde_json::json;
@@ -88,8 +89,8 @@ async fn kubes_watcher_starts_by_list_and_by_stream_alike() {
 async fn kubes_metadata_watcher_sees_metadata_alone() {
     let server = server();
     make_map(&server, json!({ "name": "a", "labels": { "side": "left" } })).await;
-    let stream = kube::runtime::metadata_watcher(maps(&server), watcher::Config::default());
-    let mut applied = stream.applied_objects().boxed();
+    let metadata: Api<PartialObjectMeta<ConfigMap>> = Api::default_namespaced(server.client("default"));
+    let mut applied = watcher(metadata, watcher::Config::default()).applied_objects().boxed();
     let seen = applied.try_next().await.expect("no failure").expect("an object");
     assert_eq!(seen.metadata.labels.expect("labels")["side"], "left");
 }
