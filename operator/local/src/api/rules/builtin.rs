@@ -88,9 +88,10 @@ pub(crate) fn check_change(kind: &Kind, new: &Value, old: &Value) -> Vec<Cause> 
             "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)",
         ),
         ("batch", "Job") => {
+            let is_suspended = old["spec"]["suspend"] == true;
             for field in ["selector", "completionMode", "template"] {
                 let (new, old) = (&new["spec"][field], &old["spec"][field]);
-                let may_change = field == "template" && was_suspended(old, new);
+                let may_change = field == "template" && is_suspended && differs_in_placement_alone(old, new);
                 if new != old && !may_change {
                     let message = format!("Invalid value: {new}: field is immutable");
                     causes.push(Cause { reason: "FieldValueInvalid", message, field: format!("spec.{field}") });
@@ -102,8 +103,8 @@ pub(crate) fn check_change(kind: &Kind, new: &Value, old: &Value) -> Vec<Cause> 
     causes
 }
 
-/// A Job's template may change in where its pods go, as a queue does it before it lets the Job start.
-fn was_suspended(old: &Value, new: &Value) -> bool {
+/// A suspended Job's template may change in where its pods go, as a queue does it before it lets the Job start.
+fn differs_in_placement_alone(old: &Value, new: &Value) -> bool {
     let without_placement = |template: &Value| {
         let mut template = template.clone();
         template["metadata"] = Value::Null;

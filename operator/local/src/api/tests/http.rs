@@ -1,6 +1,7 @@
 //! The server on a socket.
 
-use kube::api::{ListParams, PostParams};
+use futures::TryStreamExt;
+use kube::api::{ListParams, PostParams, WatchParams};
 use kube::config::AuthInfo;
 use kube::{Api, Client, Config};
 use tokio::net::TcpListener;
@@ -24,8 +25,11 @@ async fn who_has_the_token_is_served_until_the_end() {
     let maps: Api<k8s_openapi::api::core::v1::ConfigMap> = Api::namespaced(client, "default");
     let made = maps.create(&PostParams::default(), &map("a", "1")).await.expect("created");
     assert_eq!(maps.list(&ListParams::default()).await.expect("listed").items, [made]);
-    drop(maps);
+    let events = maps.watch(&WatchParams::default(), "0").await.expect("watched");
     stop.cancel();
+    let seen: Vec<_> = events.try_collect().await.expect("a watch that ends");
+    assert_eq!(seen.len(), 1);
+    drop(maps);
     task.await.expect("joined").expect("served");
 }
 

@@ -1,4 +1,4 @@
-//! Pods: logs, and events about them that pass.
+//! Pods and Jobs: logs, templates, and events about them that pass.
 
 use std::sync::{Arc, Mutex};
 
@@ -7,8 +7,9 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Pod};
-use kube::api::{Api, ListParams, LogParams, PostParams};
+use kube::api::{Api, ListParams, LogParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 
 use super::{make_pod, refusal};
@@ -51,4 +52,26 @@ async fn events_are_forgotten_after_an_hour() {
     let left = events.list(&ListParams::default()).await.expect("listed").items;
     assert!(left.len() <= 61 + 64, "those of an hour, and those since the last look: {}", left.len());
     assert_eq!(left.last().and_then(|event| event.metadata.name.as_deref()), Some("e255"));
+}
+
+#[tokio::test]
+async fn a_jobs_template_may_not_change_once_it_runs() {
+    let server = super::server();
+    let jobs: Api<Job> = Api::default_namespaced(server.client("default"));
+    let template = json!({ "spec": { "restartPolicy": "Never", "containers": [{ "name": "main", "image": "quay.example/a:1" }] } });
+    let job = json!({ "metadata": { "name": "j" }, "spec": { "suspend": true, "template": template } });
+    let made =
+        jobs.create(&PostParams::default(), &serde_json::from_value(job).expect("a Job")).await.expect("created");
+    let labels =
+        made.spec.and_then(|spec| spec.template.metadata).and_then(|metadata| metadata.labels).expect("labels");
+    assert_eq!(labels["batch.kubernetes.io/job-name"], "j");
+
+    let place =
+        |node: &str| Patch::Strategic(json!({ "spec": { "template": { "spec": { "nodeSelector": { "n": node } } } } }));
+    jobs.patch("j", &PatchParams::default(), &place("one")).await.expect("patched while suspended");
+    let resume = Patch::Strategic(json!({ "spec": { "suspend": false } }));
+    jobs.patch("j", &PatchParams::default(), &resume).await.expect("resumed");
+    let (code, _, message) = refusal(jobs.patch("j", &PatchParams::default(), &place("two")).await);
+    assert_eq!(code, 422);
+    assert!(message.starts_with(r#"Job.batch "j" is invalid: spec.template: Invalid value: "#), "{message}");
 }
