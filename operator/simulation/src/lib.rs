@@ -19,6 +19,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::chance::Chance;
+use crate::trace::Trace;
 use crate::world::World;
 
 /// How a life went.
@@ -56,8 +57,8 @@ impl fmt::Display for Counts {
     }
 }
 
-/// Lives the life of this seed.
-pub fn live(seed: u64) -> Life {
+/// Lives the life of this seed; where `is_told`, what happens is printed as it does.
+pub fn live(seed: u64, is_told: bool) -> Life {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -65,7 +66,7 @@ pub fn live(seed: u64) -> Life {
             return Life { seed, broken: vec![error.to_string()], trace: Vec::new(), counts: Counts::default() };
         }
     };
-    let life = runtime.block_on(whole(seed));
+    let life = runtime.block_on(whole(seed, is_told));
     runtime.shutdown_background();
     life
 }
@@ -73,8 +74,8 @@ pub fn live(seed: u64) -> Life {
 /// How long a life may take, in simulated time: what has not come to rest by then never will.
 const LONGEST: Duration = Duration::from_hours(24);
 
-async fn whole(seed: u64) -> Life {
-    let world = World::new(Chance::new(seed)).await;
+async fn whole(seed: u64, is_told: bool) -> Life {
+    let world = World::new(Chance::new(seed), Trace::new(is_told)).await;
     let broken = match tokio::time::timeout(LONGEST, world.live()).await {
         Ok(broken) => broken,
         Err(_) => vec!["it never comes to rest".to_owned()],

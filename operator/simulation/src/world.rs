@@ -47,8 +47,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) async fn new(chance: Chance) -> Self {
-        let trace = Trace::new();
+    pub(crate) async fn new(chance: Chance, trace: Trace) -> Self {
         let environment = SimulatedEnvironment::new(chance.fork());
         let clock = environment.clone();
         let settings = api::Settings::simulated(chance.below(usize::MAX) as u64, Arc::new(move || clock.now()));

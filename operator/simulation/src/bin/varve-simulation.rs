@@ -28,10 +28,10 @@ struct Args {
 fn main() -> ExitCode {
     let args = Args::parse();
     if let Some(seed) = args.replay {
-        let life = live(seed);
-        for line in &life.trace {
-            println!("{line}");
-        }
+        // What the controllers log goes between what happens, where RUST_LOG asks for it.
+        let filter = tracing_subscriber::EnvFilter::from_default_env();
+        tracing_subscriber::fmt().without_time().with_env_filter(filter).with_writer(std::io::stdout).init();
+        let life = live(seed, true);
         println!("\nseed {seed}: {}", life.counts);
         report(&life);
         return if life.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
@@ -49,7 +49,7 @@ fn main() -> ExitCode {
                     if seed >= last || until.is_some_and(|until| Instant::now() >= until) {
                         return;
                     }
-                    let life = live(seed);
+                    let life = live(seed, false);
                     lived.fetch_add(1, Ordering::SeqCst);
                     if !life.broken.is_empty() {
                         failed.fetch_add(1, Ordering::SeqCst);
