@@ -238,9 +238,11 @@ impl Asked<'_> {
     }
 
     fn body(&self) -> Result<body::Body, Failure> {
-        let is_known = ["json", "yaml"].iter().any(|format| self.media_type.contains(format));
+        let is_known = ["json", "yaml", "protobuf"].iter().any(|format| self.media_type.contains(format));
         if !is_known && !self.body.is_empty() {
-            return Err(Failure::unsupported_media("application/json, application/yaml"));
+            return Err(Failure::unsupported_media(
+                "application/json, application/yaml, application/vnd.kubernetes.protobuf",
+            ));
         }
         body::parse(self.body, self.media_type, &self.kind.kind)
     }

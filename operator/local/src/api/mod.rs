@@ -13,6 +13,7 @@ mod failure;
 mod kinds;
 mod logs;
 mod object;
+mod protobuf;
 mod query;
 mod reviews;
 mod route;

@@ -1,4 +1,8 @@
 //! The server on a socket: HTTP/1.1 on loopback, for whoever has the token.
+//!
+//! The token is taken as a bearer's or as a password: `kubectl` sends no bearer token over plain HTTP
+//! (client-go's `clientcmd` leaves credentials out there), but the password of a URL
+//! (`http://varve:TOKEN@127.0.0.1:PORT`) it does send.
 
 use std::io;
 
@@ -6,6 +10,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::State;
 use axum::http::{Request, Response, header};
+use data_encoding::BASE64;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -31,10 +36,7 @@ impl Server {
 
 async fn enter(State(door): State<Door>, request: Request<Body>) -> Response<Body> {
     let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let is_known = given
-        .and_then(|given| given.strip_prefix("Bearer "))
-        .is_some_and(|given| is_same(given.trim().as_bytes(), door.token.as_bytes()));
-    if !is_known {
+    if !given.is_some_and(|given| has_token(given, &door.token)) {
         return Failure::unauthorized().response();
     }
     let (head, body) = request.into_parts();
@@ -44,7 +46,34 @@ async fn enter(State(door): State<Door>, request: Request<Body>) -> Response<Bod
     }
 }
 
+/// Whether an `Authorization` holds the token.
+fn has_token(given: &str, token: &str) -> bool {
+    let Some((scheme, credentials)) = given.split_once(' ') else { return false };
+    let credentials = credentials.trim().as_bytes();
+    if scheme.eq_ignore_ascii_case("Bearer") {
+        return is_same(credentials, token.as_bytes());
+    }
+    let decoded = BASE64.decode(credentials).unwrap_or_default();
+    let password = decoded.splitn(2, |byte| *byte == b':').nth(1);
+    scheme.eq_ignore_ascii_case("Basic") && password.is_some_and(|password| is_same(password, token.as_bytes()))
+}
+
 /// Compares in a time that tells nothing about where the two differ.
 fn is_same(given: &[u8], wanted: &[u8]) -> bool {
     given.len() == wanted.len() && given.iter().zip(wanted).fold(0, |all, (a, b)| all | (a ^ b)) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_is_taken_as_a_bearers_and_as_a_password() {
+        let password = format!("Basic {}", BASE64.encode(b"varve:one:two"));
+        assert!(has_token("Bearer one:two", "one:two"));
+        assert!(has_token(&password, "one:two"));
+        for wrong in ["", "one:two", "Bearer one", "Bearer", "Basic !", "Basic b25lOnR3"] {
+            assert!(!has_token(wrong, "one:two"), "{wrong}");
+        }
+    }
 }

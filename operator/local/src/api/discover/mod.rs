@@ -1,8 +1,13 @@
 //! What there is to be asked for: groups, versions, kinds, schemas, and whether the server is well.
 
+mod aggregated;
+mod groups;
+mod openapi;
+mod resources;
+
 use axum::body::Body;
-use axum::http::{Response, StatusCode};
-use serde_json::json;
+use axum::http::{HeaderValue, Response, StatusCode, header};
+use serde_json::{Value, json};
 
 use super::answer::json_response;
 use super::failure::Failure;
@@ -12,22 +17,73 @@ use super::kinds::Kinds;
 const VERSION: (&str, &str, &str) = ("1", "37", "v1.37.0+varve");
 
 /// The answer, if the path is one of discovery.
-pub(crate) fn find(_kinds: &Kinds, path: &str, _accept: Option<&str>) -> Option<Result<Response<Body>, Failure>> {
+pub(crate) fn find(kinds: &Kinds, path: &str, accept: Option<&str>) -> Option<Result<Response<Body>, Failure>> {
     let path = path.trim_end_matches('/');
-    let text = match path {
-        "/version" => json!({
-            "major": VERSION.0,
-            "minor": VERSION.1,
-            "gitVersion": VERSION.2,
-            "gitCommit": "",
-            "gitTreeState": "clean",
-            "buildDate": "2026-01-01T00:00:00Z",
-            "goVersion": "",
-            "compiler": "rustc",
-            "platform": "linux/amd64",
-        }),
-        "/healthz" | "/livez" | "/readyz" => return Some(Ok(Response::new(Body::from("ok")))),
+    let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    let found = match parts.as_slice() {
+        [""] => json!({ "paths": paths(kinds) }),
+        ["version"] => version(),
+        ["healthz" | "livez" | "readyz", ..] => return Some(Ok(Response::new(Body::from("ok")))),
+        ["api" | "apis"] => match aggregated::version(accept) {
+            Some(version) => return Some(Ok(aggregated::answer(kinds, parts[0] == "api", version))),
+            None if parts[0] == "api" => groups::core(),
+            None => groups::list(kinds),
+        },
+        ["api", version] => resources::list(kinds, "", version)?,
+        ["apis", group] => groups::one(kinds, group)?,
+        ["apis", group, version] => resources::list(kinds, group, version)?,
+        ["openapi", "v3"] => openapi::index(kinds),
+        ["openapi", "v3", "api", version] => openapi::document(kinds, "", version)?,
+        ["openapi", "v3", "apis", group, version] => openapi::document(kinds, group, version)?,
+        ["openapi", "v2"] => return Some(second_openapi(accept)),
         _ => return None,
     };
-    Some(Ok(json_response(StatusCode::OK, text.to_string())))
+    Some(Ok(json_response(StatusCode::OK, found.to_string())))
+}
+
+fn version() -> Value {
+    json!({
+        "major": VERSION.0,
+        "minor": VERSION.1,
+        "gitVersion": VERSION.2,
+        "gitCommit": "",
+        "gitTreeState": "clean",
+        "buildDate": "2026-01-01T00:00:00Z",
+        "goVersion": "",
+        "compiler": "rustc",
+        "platform": format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH),
+    })
+}
+
+fn paths(kinds: &Kinds) -> Vec<String> {
+    let groups = kinds.group_versions().into_iter().map(|(group, version)| match group {
+        "" => format!("/api/{version}"),
+        group => format!("/apis/{group}/{version}"),
+    });
+    let others = ["/api", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
+    others.into_iter().map(Into::into).chain(groups).collect()
+}
+
+/// `OpenAPI` v2 describes nothing here: clients of the last years read v3, older ones then check nothing themselves.
+fn second_openapi(accept: Option<&str>) -> Result<Response<Body>, Failure> {
+    let accept = accept.unwrap_or("*/*");
+    if !["application/json", "*/*"].iter().any(|offered| accept.contains(offered)) {
+        return Err(Failure::not_acceptable("application/json"));
+    }
+    let document = json!({
+        "swagger": "2.0",
+        "info": { "title": "Varve", "version": VERSION.2 },
+        "paths": {},
+        "definitions": {},
+    });
+    Ok(json_response(StatusCode::OK, document.to_string()))
+}
+
+/// An answer in JSON of a type of its own.
+fn typed_response(media_type: &str, body: &Value) -> Response<Body> {
+    let mut response = json_response(StatusCode::OK, body.to_string());
+    if let Ok(value) = HeaderValue::from_str(media_type) {
+        response.headers_mut().insert(header::CONTENT_TYPE, value);
+    }
+    response
 }

@@ -150,7 +150,7 @@ pub(super) fn kind(row: &Row, table: usize) -> Kind {
         scale: None,
         columns: (row.columns)(),
         selectable: row.fields.iter().map(|field| selectable(field, row)).collect(),
-        schema: Schema::of_builtin(row.group, row.kind),
+        schema: Schema::of_builtin(if row.kind == "Event" { "" } else { row.group }, row.kind),
         api_version: if row.group.is_empty() { row.version.into() } else { format!("{}/{}", row.group, row.version) },
         resource: grouped(row.plural),
         view: if row.group == "events.k8s.io" { View::EventsV1 } else { View::Kept },

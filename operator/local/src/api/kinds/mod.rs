@@ -10,6 +10,7 @@ use std::sync::{Arc, LazyLock};
 
 use serde_json::Value;
 
+use super::body::whole_numbers;
 use super::object::Object;
 use super::show::path::Path;
 use crate::schema::Schema;
@@ -131,7 +132,8 @@ impl Base {
         }
         let mut definitions = Vec::new();
         for definition in varve_api::crds() {
-            let definition = serde_json::to_value(definition).expect("a CRD is JSON");
+            let mut definition = serde_json::to_value(definition).expect("a CRD is JSON");
+            whole_numbers(&mut definition);
             let definition = crd::established(definition, crd::PREMADE_TIME);
             kinds.define(&definition).expect("Varve's own CRDs are right");
             definitions.push(Arc::new(Object::of(definition)));

@@ -171,14 +171,13 @@ fn check_applied(target: &Target, sent: &mut Value) -> Result<(), Failure> {
     if sent["metadata"]["managedFields"].as_array().is_some_and(|entries| !entries.is_empty()) {
         return Err(Failure::bad_request("metadata.managedFields must be nil"));
     }
-    let mut kept = events::kept(kind.view, sent.clone());
-    if let Some(unknown) = kind.schema.prune(&mut kept).first() {
-        return Err(Failure::untyped(format!(
-            "failed to create typed patch object ({}/{}; {}, Kind={}): .{unknown}: field not declared in schema",
+    let kept = events::kept(kind.view, sent.clone());
+    fields::check_applied(&kind.schema, &kept).map_err(|malformed| {
+        Failure::untyped(format!(
+            "failed to create typed patch object ({}/{}; {}, Kind={}): {malformed}",
             target.namespace, target.name, kind.api_version, kind.kind
-        )));
-    }
-    Ok(())
+        ))
+    })
 }
 
 /// Of what is applied, only the part that the path names.
