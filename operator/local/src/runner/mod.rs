@@ -170,7 +170,7 @@ impl Runner {
     pub async fn run(self, client: Client, stop: CancellationToken) -> Result<(), Error> {
         let Self { settings, means, view, starter, logs } = self;
         let facts = node::facts(&settings.node, settings.slots);
-        let announced = node::announce(&client, &settings.node, &facts, means.name()).await;
+        let announced = node::announce(client.clone(), node::node(&settings.node, &facts, means.name())).await;
         announced.map_err(|source| Error::Node { node: settings.node.clone(), source: Box::new(source) })?;
         if let Means::Engine(engine, _) = &means {
             engine.remove_left_over().await;

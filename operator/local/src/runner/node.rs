@@ -1,5 +1,6 @@
 //! This machine as a Node.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::num::NonZeroUsize;
 
@@ -45,16 +46,15 @@ fn memory_bytes() -> u64 {
     u64::from(info.mem_unit).saturating_mul(info.totalram)
 }
 
-/// Writes the Node, or what is new of it.
-pub(crate) async fn announce(client: &Client, name: &str, facts: &Facts, runner: &str) -> kube::Result<()> {
+/// The Node, with its status.
+pub(crate) fn node(name: &str, facts: &Facts, runner: &str) -> Node {
     let now = Time(Timestamp::now());
     let amounts = facts.allocatable.iter().map(|(name, amount)| (name.clone(), Quantity((amount / 1000).to_string())));
-    let amounts: std::collections::BTreeMap<_, _> = amounts.collect();
-    let uname = rustix::system::uname();
+    let amounts: BTreeMap<String, Quantity> = amounts.collect();
     let system = NodeSystemInfo {
         architecture: facts.labels.get("kubernetes.io/arch").cloned().unwrap_or_default(),
         operating_system: std::env::consts::OS.to_owned(),
-        kernel_version: uname.release().to_string_lossy().into_owned(),
+        kernel_version: rustix::system::uname().release().to_string_lossy().into_owned(),
         os_image: os_image(),
         container_runtime_version: format!("{runner}://{}", env!("CARGO_PKG_VERSION")),
         kubelet_version: format!("varve-{}", env!("CARGO_PKG_VERSION")),
@@ -77,17 +77,27 @@ pub(crate) async fn announce(client: &Client, name: &str, facts: &Facts, runner:
     };
     let metadata =
         ObjectMeta { name: Some(name.to_owned()), labels: Some(facts.labels.clone()), ..ObjectMeta::default() };
+<<<<<<< HEAD
     let api = Api::<Node>::all(client.clone());
     let node = Node { metadata, ..Node::default() };
+=======
+    Node { metadata, status: Some(status), ..Node::default() }
+}
+
+/// Writes the Node, or what is new of it.
+pub(crate) async fn announce(client: Client, node: Node) -> kube::Result<()> {
+    let api = Api::<Node>::all(client);
+    let name = node.metadata.name.clone().unwrap_or_default();
+>>>>>>> local-runner
     match api.create(&PostParams::default(), &node).await {
         Err(kube::Error::Api(status)) if status.code == 409 => {
-            let labels = json!({ "metadata": { "labels": facts.labels } });
-            api.patch(name, &PatchParams::default(), &Patch::Merge(labels)).await?;
+            let labels = json!({ "metadata": { "labels": node.metadata.labels } });
+            api.patch(&name, &PatchParams::default(), &Patch::Merge(labels)).await?;
         }
         made => drop(made?),
     }
-    let status = json!({ "status": status });
-    api.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await.map(drop)
+    let status = json!({ "status": node.status });
+    api.patch_status(&name, &PatchParams::default(), &Patch::Merge(status)).await.map(drop)
 }
 
 /// As the system calls itself.

@@ -16,7 +16,7 @@ use std::sync::atomic::AtomicBool;
 use std::{fs, io};
 
 use rustix::process::Signal;
-use rustix::thread::UnshareFlags;
+use rustix::thread::{CapabilitySet, UnshareFlags};
 use serde::{Deserialize, Serialize};
 
 use super::parent::{self, ENV_PARENT};
@@ -95,6 +95,7 @@ fn second(command: &[OsString]) -> io::Result<ExitCode> {
     // Where parts of /proc are hidden from us, as in most containers, a fresh one may not be mounted: then the
     // machine's own stays, with its process ids.
     let _ = root::mount_proc();
+    keep_right_to_mount(false)?;
     let Some((program, arguments)) = command.split_first() else {
         return Err(io::Error::other("no command is given"));
     };
@@ -118,7 +119,16 @@ fn take_namespaces() -> io::Result<()> {
         let path = Path::new("/proc/self").join(name);
         fs::write(&path, text).map_err(doing("write", &path))?;
     }
-    Ok(())
+    Ok(keep_right_to_mount(true)?)
+}
+
+/// Without being root, starting a program takes all rights away: the second step needs the one to mount, and the
+/// command gets none.
+fn keep_right_to_mount(keep: bool) -> rustix::io::Result<()> {
+    let mut sets = rustix::thread::capabilities(None)?;
+    sets.inheritable.set(CapabilitySet::SYS_ADMIN, keep);
+    rustix::thread::set_capabilities(None, sets)?; // what is not inheritable is not ambient either
+    if keep { rustix::thread::configure_capability_in_ambient_set(CapabilitySet::SYS_ADMIN, true) } else { Ok(()) }
 }
 
 /// What was being done to what, before the system's words.

@@ -194,21 +194,8 @@ impl Controller {
 
     /// Lets pods go whose end is counted.
     async fn release(&mut self, pods: Vec<Arc<Pod>>) -> kube::Result<()> {
-        let client = &self.client;
-        let released: Vec<Option<Pod>> = stream::iter(pods)
-            .map(|pod| async move {
-                let kept: Vec<&String> = pod.finalizers().iter().filter(|name| *name != TRACKING).collect();
-                let patch = json!({ "metadata": { "uid": pod.uid(), "finalizers": kept } });
-                let api = Api::<Pod>::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
-                match api.patch(&pod.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await {
-                    Ok(pod) => Ok(Some(pod)),
-                    Err(error) if is_gone(&error) => Ok(None),
-                    Err(error) => Err(error),
-                }
-            })
-            .buffer_unordered(CALLS_AT_ONCE)
-            .try_collect()
-            .await?;
+        let calls: Vec<_> = pods.into_iter().map(|pod| let_go(self.client.clone(), pod)).collect();
+        let released: Vec<Option<Pod>> = stream::iter(calls).buffer_unordered(CALLS_AT_ONCE).try_collect().await?;
         for pod in released.into_iter().flatten() {
             if pod.metadata.deletion_timestamp.is_none() {
                 self.pods.put(pod); // one that was being deleted is gone with this
@@ -218,15 +205,8 @@ impl Controller {
     }
 
     async fn create(&mut self, job: &Job, wanted: &[Wanted]) -> kube::Result<()> {
-        let api = Api::<Pod>::namespaced(self.client.clone(), &job.namespace().unwrap_or_default());
-        let made: Vec<kube::Result<Pod>> = stream::iter(wanted)
-            .map(|wanted| {
-                let (api, pod) = (api.clone(), pods::make(job, *wanted));
-                async move { api.create(&PostParams::default(), &pod).await }
-            })
-            .buffer_unordered(CALLS_AT_ONCE)
-            .collect()
-            .await;
+        let calls: Vec<_> = wanted.iter().map(|wanted| make(self.client.clone(), pods::make(job, *wanted))).collect();
+        let made: Vec<kube::Result<Pod>> = stream::iter(calls).buffer_unordered(CALLS_AT_ONCE).collect().await;
         let mut refused = None;
         for pod in made {
             match pod {
@@ -238,6 +218,23 @@ impl Controller {
         let message = format!("Error creating: {}", words(&error));
         self.events.warn(job, Note { reason: "FailedCreate", message }).await;
         Err(error)
+    }
+}
+
+async fn make(client: Client, pod: Pod) -> kube::Result<Pod> {
+    let api = Api::<Pod>::namespaced(client, &pod.namespace().unwrap_or_default());
+    api.create(&PostParams::default(), &pod).await
+}
+
+/// Takes our finalizer off; none if the pod is gone.
+async fn let_go(client: Client, pod: Arc<Pod>) -> kube::Result<Option<Pod>> {
+    let kept: Vec<&String> = pod.finalizers().iter().filter(|name| *name != TRACKING).collect();
+    let patch = json!({ "metadata": { "uid": pod.uid(), "finalizers": kept } });
+    let api = Api::<Pod>::namespaced(client, &pod.namespace().unwrap_or_default());
+    match api.patch(&pod.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await {
+        Ok(pod) => Ok(Some(pod)),
+        Err(error) if is_gone(&error) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
