@@ -210,6 +210,7 @@ async fn reconcile(pipeline: Arc<Pipeline>, cx: Arc<Cx>, state: Arc<State>) -> R
     }
     done?;
     let again = seen?.look_again.unwrap_or(AT_LEAST_EVERY);
+    tracing::debug!(?waits, ?again, name = pipeline.name_any(), "PIPE");
     Ok(Action::requeue(waits.map_or(again, |waits| waits.min(again))))
 }
 

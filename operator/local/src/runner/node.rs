@@ -77,10 +77,6 @@ pub(crate) fn node(name: &str, facts: &Facts, runner: &str) -> Node {
     };
     let metadata =
         ObjectMeta { name: Some(name.to_owned()), labels: Some(facts.labels.clone()), ..ObjectMeta::default() };
-<<<<<<< HEAD
-    let api = Api::<Node>::all(client.clone());
-    let node = Node { metadata, ..Node::default() };
-=======
     Node { metadata, status: Some(status), ..Node::default() }
 }
 
@@ -88,7 +84,6 @@ pub(crate) fn node(name: &str, facts: &Facts, runner: &str) -> Node {
 pub(crate) async fn announce(client: Client, node: Node) -> kube::Result<()> {
     let api = Api::<Node>::all(client);
     let name = node.metadata.name.clone().unwrap_or_default();
->>>>>>> local-runner
     match api.create(&PostParams::default(), &node).await {
         Err(kube::Error::Api(status)) if status.code == 409 => {
             let labels = json!({ "metadata": { "labels": node.metadata.labels } });
