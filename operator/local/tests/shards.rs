@@ -64,6 +64,7 @@ async fn an_engine_runs_the_image_itself() {
     let outputs = work.outputs(1).await;
     assert_eq!(outputs["1"].1["copy"], "text 1");
     let pods = pods_of(&world).await;
-    let user = pods[0].status.as_ref().unwrap().container_statuses.iter().flatten().find(|status| status.name == "user");
+    let user =
+        pods[0].status.as_ref().unwrap().container_statuses.iter().flatten().find(|status| status.name == "user");
     assert!(user.unwrap().image_id.starts_with("sha256:"), "{user:?}");
 }

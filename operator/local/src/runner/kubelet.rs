@@ -225,9 +225,9 @@ impl Kubelet {
 
     async fn leave_waiting(&mut self, pod: &Pod, why: String) -> kube::Result<()> {
         let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-        let is_told = conditions.clone().any(|condition| {
-            condition.type_ == "PodScheduled" && condition.message.as_deref() == Some(why.as_str())
-        });
+        let is_told = conditions
+            .clone()
+            .any(|condition| condition.type_ == "PodScheduled" && condition.message.as_deref() == Some(why.as_str()));
         if is_told {
             return Ok(());
         }
@@ -237,8 +237,7 @@ impl Kubelet {
         });
         let status = json!({ "phase": "Pending", "conditions": [condition] });
         let patch = json!({ "metadata": { "uid": pod.uid() }, "status": status });
-        let told =
-            self.api(pod).patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await?;
+        let told = self.api(pod).patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await?;
         self.pods.put(told);
         self.machine.events.warn(pod, Note { reason: "FailedScheduling", message: why }).await;
         Ok(())

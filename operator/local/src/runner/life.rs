@@ -30,6 +30,8 @@ const WAITING_REPORTS: usize = 16;
 const MOUNT_AGAIN: Duration = Duration::from_secs(2);
 /// Between two tries to write a status.
 const WRITE_AGAIN: Duration = Duration::from_millis(200);
+/// Tries to write the last one, half a minute: the API server is in the same process.
+const LAST_WRITES: u32 = 150;
 
 /// That a pod is to stop.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -234,7 +236,8 @@ impl Life {
         if *self.urgency.borrow() == Urgency::None {
             return;
         }
-        for record in self.known.init.iter_mut().chain(&mut self.known.containers).filter(|record| !record.has_ended()) {
+        for record in self.known.init.iter_mut().chain(&mut self.known.containers).filter(|record| !record.has_ended())
+        {
             record.state = lost(Timestamp::now());
         }
     }
@@ -260,11 +263,15 @@ impl Life {
         Ok(())
     }
 
-    /// The last one must not be lost.
+    /// The last one should not be lost.
     async fn write_at_last(&mut self) {
-        while self.try_write().await.is_err() {
+        for _ in 0..LAST_WRITES {
+            if self.try_write().await.is_ok() {
+                return;
+            }
             tokio::time::sleep(WRITE_AGAIN).await;
         }
+        tracing::error!(pod = self.pod.name_any(), "how the pod ended could not be written");
     }
 }
 
@@ -286,7 +293,13 @@ pub(crate) fn grace(pod: &Pod) -> Duration {
 /// A container of which nothing more is known.
 fn lost(now: Timestamp) -> State {
     let message = "The container could not be located when the pod was terminated".to_owned();
-    State::Ended(Ended { code: 137, started: now, finished: now, reason: "ContainerStatusUnknown", message: Some(message) })
+    State::Ended(Ended {
+        code: 137,
+        started: now,
+        finished: now,
+        reason: "ContainerStatusUnknown",
+        message: Some(message),
+    })
 }
 
 /// Marks a pod that ran when this machine went down, as a cluster does with the pods of a node that is gone.

@@ -7,9 +7,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use varve_api::pod::{
-    CTL_PATH, IMPORT_PATH, OUT, PFS, PFS_PATH, SHIM_COMMAND, SOCKET, STORE_PATH, USER, VOLUME_PATH,
-};
+use varve_api::pod::{CTL_PATH, IMPORT_PATH, OUT, PFS, PFS_PATH, SHIM_COMMAND, SOCKET, STORE_PATH, USER, VOLUME_PATH};
 use varve_worker::pod::{ENV_IMPORT_SECRETS, ENV_PFS, ENV_STORE, ENV_VOLUME, SHIM_PREFIX};
 use varve_worker::termination::ENV_TERMINATION_LOG;
 
@@ -84,11 +82,8 @@ pub(crate) fn user(task: &Task<'_>, exe: &Path, view: View) -> io::Result<Launch
             "container {name} must have a command: its image is not looked at where containers are processes"
         )));
     };
-    let mut command: Vec<OsString> = if program == SHIM_COMMAND {
-        vec![exe.into(), "shim".into()]
-    } else {
-        vec![program.into()]
-    };
+    let mut command: Vec<OsString> =
+        if program == SHIM_COMMAND { vec![exe.into(), "shim".into()] } else { vec![program.into()] };
     command.extend(arguments.iter().map(OsString::from));
     let mut env = task.env.clone();
     env.push((format!("{SHIM_PREFIX}CGROUP"), NO_CGROUP.to_owned()));

@@ -67,7 +67,11 @@ pub(crate) fn add(to: &mut Amounts, more: &Amounts) {
 pub(crate) fn fit(node: &Facts, used: &Amounts, pod: &Pod) -> Result<(), String> {
     let nothing_fits = |why: &str| Err(format!("0/1 nodes are available: {why}."));
     let spec = pod.spec.iter();
-    if spec.clone().flat_map(|spec| spec.volumes.iter().flatten()).any(|volume| volume.persistent_volume_claim.is_some()) {
+    if spec
+        .clone()
+        .flat_map(|spec| spec.volumes.iter().flatten())
+        .any(|volume| volume.persistent_volume_claim.is_some())
+    {
         return nothing_fits("pod has unbound immediate PersistentVolumeClaims");
     }
     if !spec.clone().all(|spec| is_wanted(node, spec.node_selector.as_ref())) || !is_affine(node, pod) {
@@ -89,8 +93,7 @@ fn is_wanted(node: &Facts, selector: Option<&BTreeMap<String, String>>) -> bool 
 
 fn is_affine(node: &Facts, pod: &Pod) -> bool {
     let affinity = pod.spec.as_ref().and_then(|spec| spec.affinity.as_ref()?.node_affinity.as_ref());
-    let required =
-        affinity.and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
+    let required = affinity.and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
     required.is_none_or(|required| required.node_selector_terms.iter().any(|term| is_met(node, term)))
 }
 

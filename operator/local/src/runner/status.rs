@@ -179,7 +179,8 @@ impl Known {
         };
         let conditions = wanted.into_iter().map(|(type_, holds, reason, message)| {
             let status = if holds { "True" } else { "False" };
-            let since = before(type_).filter(|old| old.status == status).and_then(|old| old.last_transition_time.clone());
+            let since =
+                before(type_).filter(|old| old.status == status).and_then(|old| old.last_transition_time.clone());
             PodCondition {
                 type_: type_.to_owned(),
                 status: status.to_owned(),

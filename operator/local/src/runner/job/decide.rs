@@ -100,7 +100,8 @@ impl<'a> Look<'a> {
                     end.settle(&mut status, &now);
                     let uncounted = status.uncounted_terminated_pods.take().and_then(|uncounted| uncounted.failed);
                     let held = counts.held; // they will not be replaced
-                    status.failed = Some(status.failed.unwrap_or(0) + to_i32(uncounted.map_or(0, |all| all.len()) + held));
+                    status.failed =
+                        Some(status.failed.unwrap_or(0) + to_i32(uncounted.map_or(0, |all| all.len()) + held));
                 }
                 decision.delete = names(&active);
             }
@@ -231,13 +232,7 @@ impl<'a> Look<'a> {
     }
 
     /// Whether and how the Job ends.
-    fn end(
-        &self,
-        status: &JobStatus,
-        completed: &BTreeSet<u32>,
-        failed: &BTreeSet<u32>,
-        failures: i32,
-    ) -> Option<End> {
+    fn end(&self, status: &JobStatus, completed: &BTreeSet<u32>, failed: &BTreeSet<u32>, failures: i32) -> Option<End> {
         if let Some(end) = End::announced(status) {
             return Some(end);
         }

@@ -86,7 +86,8 @@ impl<'a> Facts<'a> {
             let init = status.init_container_statuses.iter().flatten();
             init.chain(status.container_statuses.iter().flatten())
         });
-        let ended = statuses.filter_map(|container| container.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref());
+        let ended =
+            statuses.filter_map(|container| container.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref());
         let deleted = || self.pod.metadata.deletion_timestamp.as_ref().map(|time| time.0);
         ended.map(|time| time.0).max().or_else(deleted)
     }

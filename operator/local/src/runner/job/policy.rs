@@ -53,10 +53,7 @@ fn fits(rule: &PodFailurePolicyRule, pod: &Pod) -> Option<String> {
 }
 
 /// The container and its code, if it failed with one that the rule is about.
-fn exited<'a>(
-    rule: &PodFailurePolicyOnExitCodesRequirement,
-    container: &'a ContainerStatus,
-) -> Option<(&'a str, i32)> {
+fn exited<'a>(rule: &PodFailurePolicyOnExitCodesRequirement, container: &'a ContainerStatus) -> Option<(&'a str, i32)> {
     let code = container.state.as_ref()?.terminated.as_ref()?.exit_code;
     let is_named = rule.container_name.as_ref().is_none_or(|name| *name == container.name);
     let is_listed = rule.values.contains(&code);
@@ -99,7 +96,8 @@ mod tests {
         assert_eq!(failed("keeper", 41, "DisruptionTarget"), Meaning::Ignore);
         assert_eq!(failed("keeper", 75, "Ready"), Meaning::Ignore);
         assert_eq!(failed("keeper", 40, "Ready"), Meaning::FailIndex);
-        let words = "Container keeper for pod lab/edges-0-abcde failed with exit code 41 matching FailJob rule at index 3";
+        let words =
+            "Container keeper for pod lab/edges-0-abcde failed with exit code 41 matching FailJob rule at index 3";
         assert_eq!(failed("keeper", 41, "Ready"), Meaning::FailJob(words.to_owned()));
     }
 

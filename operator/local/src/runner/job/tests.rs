@@ -1,3 +1,5 @@
+#![expect(clippy::needless_pass_by_value, reason = "`json!` makes values")]
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -32,7 +34,8 @@ fn pod(name: &str, index: u32, end: &str) -> Pod {
     let code: Option<i32> = end.parse().ok();
     let phase = if code.is_some() { "Failed" } else { end };
     let state = code.map(|code| json!({ "terminated": { "exitCode": code, "finishedAt": at(100) } }));
-    let statuses = json!([{ "name": "keeper", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state }]);
+    let statuses =
+        json!([{ "name": "keeper", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state }]);
     serde_json::from_value(json!({
         "metadata": {
             "name": name, "namespace": "lab", "uid": format!("uid-{name}"), "creationTimestamp": at(50),
@@ -108,17 +111,23 @@ fn a_failed_pod_is_replaced_after_a_pause_that_doubles_and_held_until_then() {
     assert_eq!(early.release, ["c"], "the failed one holds the count");
     let due = look(&job(json!({}), json!({})), &failed, 110);
     assert_eq!(made(&due), [(0, 1, 0)]);
-    let third = with(failed[0].clone(), json!({ "metadata": { "annotations": {
+    let third = with(
+        failed[0].clone(),
+        json!({ "metadata": { "annotations": {
         "batch.kubernetes.io/job-index-failure-count": "1",
-        "batch.kubernetes.io/job-index-ignored-failure-count": "1" } } }));
+        "batch.kubernetes.io/job-index-ignored-failure-count": "1" } } }),
+    );
     let again = look(&job(json!({}), json!({})), &[third], 101).again;
     assert_eq!(again, Some(at(140)), "10 s · 2² after the third");
 }
 
 #[test]
 fn a_replaced_pod_is_counted_in_two_steps() {
-    let next = with(pod("b", 0, "Running"), json!({ "metadata": { "annotations": {
-        "batch.kubernetes.io/job-index-failure-count": "1" } } }));
+    let next = with(
+        pod("b", 0, "Running"),
+        json!({ "metadata": { "annotations": {
+        "batch.kubernetes.io/job-index-failure-count": "1" } } }),
+    );
     let named = look(&job(json!({}), json!({})), &[pod("a", 0, "44"), next.clone()], 111);
     let uncounted = named.status.uncounted_terminated_pods.clone().unwrap().failed.unwrap();
     assert_eq!((uncounted, named.status.failed, &*named.release), (vec!["uid-a".into()], None, &["a".to_owned()][..]));
