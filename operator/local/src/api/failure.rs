@@ -84,7 +84,7 @@ impl Failure {
     }
 
     /// 409 of a server-side apply, with the fields in `details.causes`.
-    pub(crate) fn apply_conflicts(message: String, causes: Vec<Value>) -> Self {
+    pub(crate) fn apply_conflicts(message: String, causes: &[Value]) -> Self {
         let mut failure = Self::new(StatusCode::CONFLICT, "Conflict", message);
         failure.details = json!({ "causes": causes });
         failure
@@ -211,7 +211,7 @@ impl Failure {
     }
 
     /// With one more cause.
-    pub(crate) fn because(mut self, cause: Value) -> Self {
+    pub(crate) fn because(mut self, cause: &Value) -> Self {
         self.details["causes"] = json!([cause]);
         self
     }

@@ -9,6 +9,7 @@ mod body;
 mod chores;
 mod discover;
 mod duplicates;
+mod expire;
 mod failure;
 mod kinds;
 mod logs;

@@ -30,22 +30,19 @@ impl Key {
 pub(crate) struct Object {
     pub(crate) value: Value,
     pub(crate) text: Bytes,
-    pub(crate) version: u64,
 }
 
 impl Object {
-    /// `value` as it stands, its version read from it (0 when there is none).
+    /// `value` as it stands.
     pub(crate) fn of(value: Value) -> Self {
-        let version = resource_version(&value).parse().unwrap_or(0);
         let text = Bytes::from(value.to_string());
-        Self { value, text, version }
+        Self { value, text }
     }
 
     /// `value` at `version`.
     pub(crate) fn at(mut value: Value, version: u64) -> Self {
         metadata_mut(&mut value).insert("resourceVersion".into(), version.to_string().into());
-        let text = Bytes::from(value.to_string());
-        Self { value, text, version }
+        Self::of(value)
     }
 }
 

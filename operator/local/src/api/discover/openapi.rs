@@ -16,13 +16,21 @@ pub(super) fn index(kinds: &Kinds) -> Value {
             let path = path(group, version);
             let mut hasher = DefaultHasher::new();
             for kind in of(kinds, group, version) {
-                kind.schema.openapi().to_string().hash(&mut hasher);
+                hash(kind).hash(&mut hasher);
             }
             let url = format!("/openapi/v3/{path}?hash={:016X}", hasher.finish());
             (path, json!({ "serverRelativeURL": url }))
         })
         .collect();
     json!({ "paths": paths })
+}
+
+fn hash(kind: &Kind) -> u64 {
+    *kind.schema_hash.get_or_init(|| {
+        let mut hasher = DefaultHasher::new();
+        kind.schema.openapi().to_string().hash(&mut hasher);
+        hasher.finish()
+    })
 }
 
 /// The document of one group and version.

@@ -1,5 +1,7 @@
 //! Kubernetes' own kinds, those that Varve and its users meet.
 
+use std::sync::OnceLock;
+
 use serde_json::Value;
 
 use super::{Cell, Column, Kind, Selectable, View};
@@ -156,6 +158,7 @@ pub(super) fn kind(row: &Row, table: usize) -> Kind {
         view: if row.group == "events.k8s.io" { View::EventsV1 } else { View::Kept },
         is_custom: false,
         table,
+        schema_hash: OnceLock::new(),
     }
 }
 

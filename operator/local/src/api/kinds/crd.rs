@@ -1,5 +1,7 @@
 //! Kinds from `CustomResourceDefinition`s.
 
+use std::sync::OnceLock;
+
 use serde_json::{Value, json};
 
 use super::{Cell, Column, Kind, ScalePaths, Selectable, View};
@@ -52,6 +54,7 @@ fn kind(definition: &Value, version: &Value) -> Result<Kind, CrdError> {
         view: View::Kept,
         is_custom: true,
         table: 0,
+        schema_hash: OnceLock::new(),
         version: version_name,
         group,
         kind,

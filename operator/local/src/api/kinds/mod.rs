@@ -6,7 +6,7 @@
 mod builtin;
 mod crd;
 
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use serde_json::Value;
 
@@ -18,6 +18,7 @@ pub(crate) use builtin::{age_column, built, name_column};
 pub(crate) use crd::CrdError;
 
 /// A kind in one version.
+#[expect(clippy::struct_field_names, reason = "they are called so in definitions and in discovery")]
 #[derive(Debug)]
 pub(crate) struct Kind {
     pub(crate) group: String,
@@ -45,6 +46,8 @@ pub(crate) struct Kind {
     pub(crate) is_custom: bool,
     /// Which table its objects are in.
     pub(crate) table: usize,
+    /// Of the schema as it is published, made when it is first asked for.
+    pub(crate) schema_hash: OnceLock<u64>,
 }
 
 /// How objects of a table look in one of their versions.

@@ -88,9 +88,10 @@ pub(crate) fn check_change(kind: &Kind, new: &Value, old: &Value) -> Vec<Cause> 
             "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)",
         ),
         ("batch", "Job") => {
+            let is_suspended = old["spec"]["suspend"] == true;
             for field in ["selector", "completionMode", "template"] {
                 let (new, old) = (&new["spec"][field], &old["spec"][field]);
-                let may_change = field == "template" && was_suspended(old, new);
+                let may_change = field == "template" && is_suspended && differs_in_placement_alone(old, new);
                 if new != old && !may_change {
                     let message = format!("Invalid value: {new}: field is immutable");
                     causes.push(Cause { reason: "FieldValueInvalid", message, field: format!("spec.{field}") });
@@ -102,8 +103,8 @@ pub(crate) fn check_change(kind: &Kind, new: &Value, old: &Value) -> Vec<Cause> 
     causes
 }
 
-/// A Job's template may change in where its pods go, as a queue does it before it lets the Job start.
-fn was_suspended(old: &Value, new: &Value) -> bool {
+/// A suspended Job's template may change in where its pods go, as a queue does it before it lets the Job start.
+fn differs_in_placement_alone(old: &Value, new: &Value) -> bool {
     let without_placement = |template: &Value| {
         let mut template = template.clone();
         template["metadata"] = Value::Null;
@@ -131,12 +132,18 @@ fn is_same_pod(new: &Value, old: &Value) -> bool {
         {
             spec[field] = Value::Null;
         }
-        spec["initContainers"].take().as_array().cloned().map(|list| spec["initContainers"] = list.into());
         spec
     };
     // A node is given to a pod once, which is what `pods/binding` does in a cluster.
     let is_bound_anew = old["nodeName"].is_string() && new["nodeName"] != old["nodeName"];
     !is_bound_anew && fixed(new) == fixed(old)
+}
+
+/// Looking for a field leaves a null where there is none.
+fn drop_nulls(object: &mut Value) {
+    if let Some(fields) = object.as_object_mut() {
+        fields.retain(|_, value| !value.is_null());
+    }
 }
 
 fn fill(object: &mut Value, field: &str, default: Value) {
@@ -180,7 +187,6 @@ fn default_pod(spec: &mut Value) {
                 fill(&mut volume[source], "defaultMode", json!(0o644));
             }
         }
-        volume.as_object_mut().map(|volume| volume.retain(|_, value| !value.is_null()));
     }
 }
 
@@ -230,7 +236,7 @@ fn default_job(job: &mut Value) {
         json_patch::merge(own, &labels);
         spec["selector"] = json!({ "matchLabels": { "batch.kubernetes.io/controller-uid": uid } });
     }
-    spec.as_object_mut().map(|spec| spec.retain(|_, value| !value.is_null()));
+    drop_nulls(spec);
     if object::text(job, "labels").is_empty() && job["metadata"]["labels"].is_null() {
         job["metadata"]["labels"] = job["spec"]["template"]["metadata"]["labels"].clone();
     }

@@ -38,7 +38,7 @@ impl Requirement {
         let is_same = match found {
             None | Some(Value::Null) => self.value == self.default,
             Some(Value::String(text)) => *text == self.value,
-            Some(other) => other.to_string() == self.value,
+            Some(other) => serde_json::from_str::<Value>(&self.value).is_ok_and(|value| value == *other),
         };
         is_same == self.is_equal
     }

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::decode::{self, Source};
 use super::{Target, World, Written};
 use crate::api::chores::Chore;
+use crate::api::expire;
 use crate::api::failure::Failure;
 use crate::api::kinds::Kind;
 use crate::api::object::{self, Key, Object};
@@ -62,6 +63,7 @@ pub(crate) fn create(state: &mut State, world: &World<'_>, creation: Creation<'_
     super::change::take_definition(state, kind, &sent)?;
     let object = state.put(&place, sent);
     state.chores.push_back(Chore::Examine(place));
+    expire::events(state, kind, world.now);
     Ok(Written { object, warnings, is_created: true })
 }
 
@@ -105,7 +107,7 @@ fn check_namespace(state: &State, target: &Target, name: &str) -> Result<(), Fai
         return Ok(());
     }
     let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
-    Err(Failure::forbidden(&target.kind, name, &why).because(serde_json::json!({
+    Err(Failure::forbidden(&target.kind, name, &why).because(&serde_json::json!({
         "reason": "NamespaceTerminating",
         "message": format!("namespace {namespace} is being terminated"),
         "field": "metadata.namespace",

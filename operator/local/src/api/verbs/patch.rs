@@ -223,9 +223,9 @@ fn conflicts(found: fields::Conflicts) -> Failure {
             text
         }
     };
-    let causes = conflicts
+    let causes: Vec<Value> = conflicts
         .iter()
         .map(|one| json!({ "reason": "FieldManagerConflict", "message": one.message, "field": one.field }))
         .collect();
-    Failure::apply_conflicts(listed, causes)
+    Failure::apply_conflicts(listed, &causes)
 }

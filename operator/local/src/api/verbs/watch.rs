@@ -26,9 +26,9 @@ use crate::api::state::past::Change;
 /// How many changes are put into one piece of the answer.
 const BATCH: usize = 256;
 /// Between bookmarks, as the API server sends them.
-const BOOKMARK_PERIOD: Duration = Duration::from_secs(60);
+const BOOKMARK_PERIOD: Duration = Duration::from_mins(1);
 /// How long a watch lasts that does not say; the API server takes between 30 and 60 minutes.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(45 * 60);
+const DEFAULT_TIMEOUT: Duration = Duration::from_mins(45);
 
 /// What to watch.
 pub(crate) struct Watch {
