@@ -6,6 +6,7 @@ use common::{Work, World, ended, job_is, pods_of};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, LogParams};
+use serde_json::json;
 use varve_format::records::ResultState;
 use varve_local::runner::{RunnerChoice, View};
 
@@ -64,6 +65,28 @@ async fn an_engine_runs_the_image_itself() {
     let outputs = work.outputs(1).await;
     assert_eq!(outputs["1"].1["copy"], "text 1");
     let pods = pods_of(&world).await;
-    let user = pods[0].status.as_ref().unwrap().container_statuses.iter().flatten().find(|status| status.name == "user");
+    let user =
+        pods[0].status.as_ref().unwrap().container_statuses.iter().flatten().find(|status| status.name == "user");
     assert!(user.unwrap().image_id.starts_with("sha256:"), "{user:?}");
+}
+
+/// Needs the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_cannot_be_pulled_is_told_in_the_engine_s_words_and_the_pod_can_be_deleted() {
+    if std::env::var_os("VARVE_TEST_IMAGE").is_none() {
+        return;
+    }
+    let world = World::with(RunnerChoice::Podman, &[]).await;
+    let image = json!({ "image": "localhost:1/nothing:3" });
+    world.create::<Pod>(common::script("pulls", "true", &image)).await;
+    let waiting = |pod: &Pod| {
+        let status = pod.status.as_ref()?.container_statuses.as_ref()?.first()?.state.as_ref()?.waiting.clone()?;
+        Some((status.reason?, status.message?))
+    };
+    let pod = world.pod("pulls", "it says why", |pod| waiting(pod).is_some()).await;
+    let (reason, message) = waiting(&pod).unwrap();
+    assert_eq!(reason, "ErrImagePull");
+    assert!(message.contains("localhost:1") && message.contains("refused"), "{message}");
+    world.api::<Pod>().delete("pulls", &DeleteParams::default()).await.unwrap();
+    world.until("it is gone", || async { pods_of(&world).await.is_empty().then_some(()) }).await;
 }

@@ -15,7 +15,7 @@ use varve_worker::install::{Install, lay_out};
 
 use super::Machine;
 use super::choice::Means;
-use super::engine::{self, CANNOT_RUN, Engine};
+use super::engine::{self, CANNOT_RUN, Engine, PullError};
 use super::folder::PodFolder;
 use super::launch::{Launch, Task, is_own};
 use super::status::{Ended, State};
@@ -151,7 +151,12 @@ impl Attendant {
         engine: &Engine,
     ) -> Result<(Launch, String, Option<(Engine, String)>), NotStarted> {
         let image = self.container.image.as_deref().unwrap_or_default();
-        let pulled = engine.image(image, self.container.image_pull_policy.as_deref()).await;
+        let mut urgency = self.urgency.clone();
+        let pulled = tokio::select! {
+            pulled = engine.image(image, self.container.image_pull_policy.as_deref()) => pulled,
+            // It may take an hour, and nobody waits for it any more.
+            _ = urgency.wait_for(|urgency| *urgency > Urgency::None) => Err(PullError::stopped()),
+        };
         let id = pulled.map_err(|error| NotStarted { reason: error.reason, message: error.message })?;
         let name = engine::name(task);
         Ok((engine.run(task, image), id, Some((engine.clone(), name))))

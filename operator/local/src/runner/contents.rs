@@ -1,4 +1,4 @@
-//! What Secrets and ConfigMaps hold, read from the API server when a pod needs it.
+//! What Secrets and `ConfigMap`s hold, read from the API server when a pod needs it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

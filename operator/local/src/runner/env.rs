@@ -1,11 +1,11 @@
 //! A container's variables, as the kubelet resolves them: `envFrom`, then `env`, each with `$(NAME)` of those before.
-//! Pure: the Secrets and ConfigMaps that [`sources`] names are passed in.
+//! Pure: the Secrets and `ConfigMap`s that [`sources`] names are passed in.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{Container, EnvVar, EnvVarSource, Pod};
 
-/// A Secret or a ConfigMap.
+/// A Secret or a `ConfigMap`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Source {
     /// `Secret` of this name.
@@ -38,7 +38,7 @@ impl Source {
 /// What those hold that are there.
 pub(crate) type Contents = BTreeMap<Source, BTreeMap<String, Vec<u8>>>;
 
-/// The Secrets and ConfigMaps that a container's variables come from.
+/// The Secrets and `ConfigMap`s that a container's variables come from.
 pub(crate) fn sources(container: &Container) -> BTreeSet<Source> {
     let of_from = container.env_from.iter().flatten().filter_map(|from| {
         let secret = from.secret_ref.as_ref().map(|secret| Source::Secret(secret.name.clone()));
@@ -157,7 +157,7 @@ pub(crate) fn expand(text: &str, variables: &[(String, String)]) -> String {
         } else if let Some((name, after)) = rest.strip_prefix('(').and_then(|inner| inner.split_once(')')) {
             match variables.iter().find(|(known, _)| known == name) {
                 Some((_, value)) => expanded.push_str(value),
-                None => expanded.push_str(&format!("$({name})")),
+                None => expanded.extend(["$(", name, ")"]),
             }
             rest = after;
         } else {

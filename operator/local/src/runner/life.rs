@@ -30,6 +30,8 @@ const WAITING_REPORTS: usize = 16;
 const MOUNT_AGAIN: Duration = Duration::from_secs(2);
 /// Between two tries to write a status.
 const WRITE_AGAIN: Duration = Duration::from_millis(200);
+/// Tries to write the last one, half a minute: the API server is in the same process.
+const LAST_WRITES: u32 = 150;
 
 /// That a pod is to stop.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -261,11 +263,15 @@ impl Life {
         Ok(())
     }
 
-    /// The last one must not be lost.
+    /// The last one should not be lost.
     async fn write_at_last(&mut self) {
-        while self.try_write().await.is_err() {
+        for _ in 0..LAST_WRITES {
+            if self.try_write().await.is_ok() {
+                return;
+            }
             tokio::time::sleep(WRITE_AGAIN).await;
         }
+        tracing::error!(pod = self.pod.name_any(), "how the pod ended could not be written");
     }
 }
 

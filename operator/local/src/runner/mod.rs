@@ -180,7 +180,7 @@ impl Runner {
         let machine = Machine { client: client.clone(), settings, facts, means, view, starter, events, logs };
         let jobs = job::run(client, pause, stop.clone());
         let kubelet = Kubelet::new(Arc::new(machine)).run(stop);
-        futures::join!(jobs, kubelet);
+        futures::join!(Box::pin(jobs), Box::pin(kubelet)); // both hold much while they wait
         Ok(())
     }
 }
@@ -214,9 +214,10 @@ impl Machine {
     }
 }
 
-/// Whether the object of a call isn't there (any more).
+/// Whether the object of a call isn't there any more, or another has its name: all our calls name the uid, and no
+/// version, so a conflict says that.
 fn is_gone(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 404)
+    matches!(error, kube::Error::Api(status) if matches!(status.code, 404 | 409))
 }
 
 /// A merge patch from one status to another: what the new one lacks is taken away.

@@ -1,4 +1,4 @@
-//! A pod's volumes as folders: `emptyDir`, and Secrets and ConfigMaps as files.
+//! A pod's volumes as folders: `emptyDir`, and Secrets and `ConfigMap`s as files.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, OpenOptions};
@@ -21,7 +21,7 @@ pub(crate) struct VolumeError {
     why: String,
 }
 
-/// The Secret or ConfigMap that a volume is made of, and whether it may be missing.
+/// The Secret or `ConfigMap` that a volume is made of, and whether it may be missing.
 fn source(volume: &Volume) -> Option<(Source, bool)> {
     if let Some(secret) = &volume.secret {
         let name = secret.secret_name.clone().unwrap_or_default();
@@ -35,7 +35,7 @@ fn volumes(pod: &Pod) -> impl Iterator<Item = &Volume> {
     pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten())
 }
 
-/// The Secrets and ConfigMaps that a pod's volumes are made of.
+/// The Secrets and `ConfigMap`s that a pod's volumes are made of.
 pub(crate) fn sources(pod: &Pod) -> BTreeSet<Source> {
     volumes(pod).filter_map(source).map(|(source, _)| source).collect()
 }

@@ -12,7 +12,7 @@ use futures::TryStreamExt;
 use jiff::SignedDuration;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, Namespace, Pod, Secret};
-use kube::api::{Api, PostParams};
+use kube::api::{Api, ListParams, PatchParams, PostParams};
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -38,7 +38,7 @@ pub(crate) fn program() -> PathBuf {
     let mut path = std::env::current_exe().unwrap();
     path.pop();
     path.pop();
-    path.join("examples/program")
+    path.join("examples/machine")
 }
 
 /// An API server with a runner.
@@ -76,7 +76,9 @@ impl World {
             if pod["status"].is_object() {
                 let api = Api::<Pod>::namespaced(client.clone(), "lab");
                 let patch = kube::api::Patch::Merge(json!({ "status": pod["status"] }));
-                api.patch_status(pod["metadata"]["name"].as_str().unwrap(), &Default::default(), &patch).await.unwrap();
+                api.patch_status(pod["metadata"]["name"].as_str().unwrap(), &PatchParams::default(), &patch)
+                    .await
+                    .unwrap();
             }
         }
         let stop = CancellationToken::new();
@@ -127,10 +129,10 @@ impl World {
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
         };
-        match tokio::time::timeout(PATIENCE, found).await {
-            Ok(found) => found,
-            Err(_) => panic!("awaited in vain: {what}; pods: {:#?}", self.api::<Pod>().list(&Default::default()).await),
-        }
+        let Ok(found) = tokio::time::timeout(PATIENCE, found).await else {
+            panic!("awaited in vain: {what}; pods: {:#?}", pods_of(self).await)
+        };
+        found
     }
 
     /// Stops the runner and waits until it has.
@@ -179,9 +181,9 @@ pub(crate) fn condition(pod: &Pod, type_: &str) -> Option<(String, String, Strin
 }
 
 /// A pod with one container that runs a shell script.
-pub(crate) fn script(name: &str, script: &str, more: Value) -> Value {
+pub(crate) fn script(name: &str, script: &str, more: &Value) -> Value {
     let mut container = json!({ "name": "user", "image": "none", "command": ["/bin/sh", "-c", script] });
-    json_patch::merge(&mut container, &more);
+    json_patch::merge(&mut container, more);
     json!({ "metadata": { "name": name }, "spec": { "restartPolicy": "Never", "containers": [container] } })
 }
 
@@ -318,7 +320,7 @@ pub(crate) fn job_is(job: &Job, type_: &str) -> bool {
 
 /// Every pod, by its index.
 pub(crate) async fn pods_of(world: &World) -> Vec<Pod> {
-    let mut pods = world.api::<Pod>().list(&Default::default()).await.unwrap().items;
+    let mut pods = world.api::<Pod>().list(&ListParams::default()).await.unwrap().items;
     pods.sort_by_key(ResourceExt::name_any);
     pods
 }

@@ -11,6 +11,13 @@ pub(crate) struct PullError {
     pub(crate) message: String,
 }
 
+impl PullError {
+    /// The pod is to stop before its image was there.
+    pub(crate) fn stopped() -> Self {
+        Self { reason: "ErrImagePull", message: "the pod is being stopped".to_owned() }
+    }
+}
+
 impl Engine {
     /// Sees to it that the image is there; gives its `imageID`.
     pub(crate) async fn image(&self, reference: &str, policy: Option<&str>) -> Result<String, PullError> {

@@ -17,6 +17,7 @@ use tokio::process::Command;
 
 use super::launch::{Launch, Task};
 use super::quantity;
+pub(crate) use image::PullError;
 pub(crate) use shim::find as find_shim;
 pub(crate) use table::EngineKind;
 
@@ -78,11 +79,11 @@ impl Engine {
                 env.push((name.clone(), value.clone()));
             }
         }
-        let argv = task.argv();
+        let command = task.argv();
         let has_command = task.container.command.iter().flatten().next().is_some();
-        let (entrypoint, arguments) = match argv.split_first() {
+        let (entrypoint, arguments) = match command.split_first() {
             Some((program, arguments)) if has_command => (Some(program), arguments),
-            _ => (None, argv.as_slice()),
+            _ => (None, command.as_slice()),
         };
         if let Some(program) = entrypoint {
             args.extend(["--entrypoint".into(), program.into()]);
