@@ -146,7 +146,7 @@ fn change_files(files: &mut BTreeMap<String, Hash>, change: &Change) {
 }
 
 async fn contents(store: &Store, tree: &NodeRef) -> varve_store::Result<BTreeMap<String, Hash>> {
-    store.walk(tree).map_ok(|(path, entry)| (path.to_string(), entry.id())).try_collect().await
+    store.walk(tree).map_ok(|(path, entry)| (path.as_str().to_owned(), entry.id())).try_collect().await
 }
 
 /// What stands at a commit of an output is what its provenance makes, computed here by itself.

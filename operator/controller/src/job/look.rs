@@ -230,9 +230,10 @@ impl Look<'_> {
     async fn plan(&mut self, target: &Target, children: &Children, is_to_end: bool) -> Result<()> {
         match planning::plan(self.job, self.cx, target).boxed().await {
             Ok(planned) => {
+                self.look(target, children).await?;
+                // Not before the results are read: a plan without them looks as if nothing were left to do.
                 self.working.planned = Some(Arc::new(planned));
                 self.working.failed_plans = 0;
-                self.look(target, children).await?;
                 if children.live_pods() == 0 {
                     self.working.images.settle(self.job, &self.working.results);
                 }

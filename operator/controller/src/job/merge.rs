@@ -87,18 +87,15 @@ async fn edit(store: &Store, datum: &PlannedDatum, results: &Results) -> Result<
     Ok(DatumEdit { key: datum.key.clone(), before, after })
 }
 
-/// A datum's new row and output: the memo's, or the one that a pod recorded.
+/// A datum's new row and output: the memo's, or the one that a pod recorded. Whoever writes nothing has an empty tree
+/// for output; a result without any is none.
 fn new_output(datum: &PlannedDatum, hash: Hash, results: &Results) -> Result<(DatumRow, Object)> {
     let output = match &datum.memo {
         Some(entry) => entry.output.as_ref(),
         None => results.end(datum.key.as_bytes(), &hash).and_then(|end| end.result.output.as_ref()),
     };
-    let root = match output {
-        Some(record) => {
-            NodeRef::try_from(record).map_err(Error::store(format_args!("the output of datum {}", datum.key)))?
-        }
-        None => NodeRef::empty(&MapKind::TREE),
-    };
+    let record = output.ok_or_else(|| Error::Bug(format!("datum {} is to be merged and has no output", datum.key)))?;
+    let root = NodeRef::try_from(record).map_err(Error::store(format_args!("the output of datum {}", datum.key)))?;
     let row = DatumRow { hash, state: DatumState::Succeeded, output: root.id };
     Ok((row, directory(root)))
 }

@@ -104,7 +104,7 @@ impl State {
         });
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let since = told.get(pipeline.metadata.uid.as_deref().unwrap_or_default())?.elapsed();
-        PROGRESS_EVERY.checked_sub(since).filter(|_| !is_news)
+        PROGRESS_EVERY.checked_sub(since).filter(|left| !left.is_zero() && !is_news)
     }
 
     fn remember_told(&self, pipeline: &Pipeline) {
@@ -210,7 +210,6 @@ async fn reconcile(pipeline: Arc<Pipeline>, cx: Arc<Cx>, state: Arc<State>) -> R
     }
     done?;
     let again = seen?.look_again.unwrap_or(AT_LEAST_EVERY);
-    tracing::debug!(?waits, ?again, name = pipeline.name_any(), "PIPE");
     Ok(Action::requeue(waits.map_or(again, |waits| waits.min(again))))
 }
 
