@@ -72,7 +72,7 @@ impl ObjectStore for Bucket {
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
         let upload = self.ask(format!("POST {location}"), self.inner.put_multipart_opts(location, options)).await?;
-        Ok(Box::new(Upload { upload, bucket: self.clone(), location: location.clone() }))
+        Ok(Box::new(Upload { inner: upload, bucket: self.clone(), location: location.clone() }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
@@ -110,7 +110,7 @@ impl ObjectStore for Bucket {
 /// An upload in parts, each of which may fail.
 #[derive(Debug)]
 struct Upload {
-    upload: Box<dyn MultipartUpload>,
+    inner: Box<dyn MultipartUpload>,
     bucket: Bucket,
     location: Path,
 }
@@ -118,17 +118,17 @@ struct Upload {
 #[async_trait]
 impl MultipartUpload for Upload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        let (part, bucket) = (self.upload.put_part(data), self.bucket.clone());
+        let (part, bucket) = (self.inner.put_part(data), self.bucket.clone());
         let what = format!("PUT part of {}", self.location);
         Box::pin(async move { bucket.ask(what, part).await })
     }
 
     async fn complete(&mut self) -> Result<PutResult> {
         let (bucket, what) = (self.bucket.clone(), format!("POST end of {}", self.location));
-        bucket.ask(what, self.upload.complete()).await
+        bucket.ask(what, self.inner.complete()).await
     }
 
     async fn abort(&mut self) -> Result<()> {
-        self.upload.abort().await
+        self.inner.abort().await
     }
 }

@@ -25,7 +25,7 @@ use crate::world::{NAMESPACE, World};
 /// Calls within which a killed operator meets its end, at most: a Job costs about fifty.
 const LONGEST_FUSE: usize = 400;
 /// How soon a killed operator is started again, at most.
-const LONGEST_DEATH: Duration = Duration::from_secs(60);
+const LONGEST_DEATH: Duration = Duration::from_mins(1);
 /// How far two clocks may be apart, in seconds.
 const CLOCKS_APART: i64 = 600;
 

@@ -1,6 +1,7 @@
 //! Job controller, kubelet and keeper at once: runs the shards of batch Jobs as pods that succeed, fail, hang, are
 //! evicted, and lie about how they ended. What a datum's output is, is a function of its command and its files.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -18,7 +19,7 @@ use uuid::Uuid;
 use varve_api::{exit_codes, pod};
 use varve_format::records::{DatumResult, NodeRef as NodeRecord, Plan, PlanDatum, ResultState, ShardResults};
 use varve_format::{Hash, MapKind, RepoPath};
-use varve_store::{Entry, NodeRef, ResultKey, Store, TreeEdit};
+use varve_store::{Entry as TreeEntry, NodeRef, ResultKey, Store, TreeEdit};
 
 use crate::chance::Chance;
 use crate::trace::Trace;
@@ -92,9 +93,9 @@ impl Workers {
                     let is_over = job.status.iter().any(|status| status.completion_time.is_some());
                     if job.metadata.deletion_timestamp.is_some() || is_over {
                         at_work.remove(&uid);
-                    } else if !at_work.contains_key(&uid) {
+                    } else if let Entry::Vacant(place) = at_work.entry(uid) {
                         let shards = Shards { workers: self, world, client: client.clone(), job };
-                        at_work.insert(uid, Box::pin(shards.run()));
+                        place.insert(Box::pin(shards.run()));
                     }
                 }
                 Some(Ok(Event::Delete(job))) => {
@@ -143,7 +144,7 @@ impl Shards<'_> {
         if let Err(error) = self.run_all().await {
             self.workers.trace.say("worker", format!("{}: {error}", self.job.name_any()));
         }
-        std::future::pending().await // until its batch Job changes
+        std::future::pending::<()>().await; // until its batch Job changes
     }
 
     async fn run_all(&self) -> Result<(), Box<dyn std::error::Error>> {
@@ -314,7 +315,7 @@ impl Work<'_> {
         let (name, text) = output(&argv.join(" "), &members);
         let session = store.session();
         let content = session.write_bytes(text.into_bytes()).await?;
-        let edits = vec![(RepoPath::parse(&name)?, TreeEdit::Put(Entry::file(content)))];
+        let edits = vec![(RepoPath::parse(&name)?, TreeEdit::Put(TreeEntry::file(content)))];
         let tree: NodeRef = session.edit_tree(&NodeRef::empty(&MapKind::TREE), edits).await?;
         session.flush().await?;
         Ok(DatumResult {

@@ -47,7 +47,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) async fn new(chance: Chance, trace: Trace) -> Self {
+    pub(crate) fn new(chance: Chance, trace: Trace) -> Self {
         let environment = SimulatedEnvironment::new(chance.fork());
         let clock = environment.clone();
         let settings = api::Settings::simulated(chance.below(usize::MAX) as u64, Arc::new(move || clock.now()));
@@ -74,7 +74,7 @@ impl World {
         let stop = tokio_util::sync::CancellationToken::new();
         let course = async {
             let acknowledged = actors::act(self).await;
-            *self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner) = acknowledged.clone();
+            self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&acknowledged);
             self.trace.say("world", "the faults cease");
             self.operators.calm_down();
             let last_writes = self.come_to_rest().await;

@@ -71,7 +71,7 @@ impl Resolving<'_> {
             }
             let told = self.ask().await.ok().filter(|told| names_same(&image, told));
             let image = told.map_or(image.clone(), |told| self.image(Some(&image), told));
-            return self.remember(image);
+            return Ok(self.remember(image));
         }
         let image = match self.refusal().await? {
             Ok(told) => self.image(self.shown().as_ref(), told),
@@ -86,7 +86,7 @@ impl Resolving<'_> {
             identity,
             "image resolved"
         );
-        self.remember(image)
+        Ok(self.remember(image))
     }
 
     /// The image in the status, of any generation.
@@ -109,11 +109,11 @@ impl Resolving<'_> {
         self.pipeline.annotations().get(labels::RESOLVE_IMAGE).map(|text| text.chars().take(256).collect())
     }
 
-    fn remember(&self, image: ResolvedImage) -> Result<ResolvedImage> {
+    fn remember(&self, image: ResolvedImage) -> ResolvedImage {
         let uid = self.pipeline.uid().unwrap_or_default();
         self.state
             .image(&uid, |known| *known = Known { image: Some(image.clone()), asked: known.asked, ..Known::default() });
-        Ok(image)
+        image
     }
 
     /// What the registry says now.

@@ -77,7 +77,7 @@ impl Given {
     pub(super) fn new(paths: &[PathBuf]) -> Result<Self, Error> {
         let here = [PathBuf::from(".")];
         let paths = if paths.is_empty() { &here } else { paths };
-        let mut changes = Changes::new(|path| is_of_objects(path));
+        let mut changes = Changes::new(is_of_objects);
         for path in paths {
             let found = std::fs::metadata(path).map_err(Error::file("read", path))?;
             // A file is watched by its folder: editors replace it by another.
@@ -178,7 +178,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let file = root.path().join("a.yaml");
         std::fs::write(&file, "kind: One\n").unwrap();
-        let mut given = Given::new(&[file.clone()]).unwrap();
+        let mut given = Given::new(std::slice::from_ref(&file)).unwrap();
         let partial = root.path().join("a.yaml~");
         std::fs::write(&partial, "kind: Two\n").unwrap();
         std::fs::rename(&partial, &file).unwrap();

@@ -129,9 +129,10 @@ impl Folder {
     ) -> Result<Vec<(RepoPath, TreeEdit)>, Error> {
         let told = || Error::store(format!("read Repo {}", self.repo));
         // Where nothing is remembered of the files, those of the head are compared by their content.
-        let held: BTreeMap<RepoPath, Entry> = match self.seen.is_empty() {
-            true => store.walk(before).try_collect().await.map_err(told())?,
-            false => BTreeMap::new(),
+        let held: BTreeMap<RepoPath, Entry> = if self.seen.is_empty() {
+            store.walk(before).try_collect().await.map_err(told())?
+        } else {
+            BTreeMap::new()
         };
         let gone = self.seen.keys().chain(held.keys()).filter(|path| !found.contains_key(path));
         let mut edits: Vec<_> = gone.map(|path| (path.clone(), TreeEdit::Delete)).collect();

@@ -107,16 +107,17 @@ impl State {
     /// The port that the kubeconfig of last time names.
     pub(super) fn last_port(&self) -> Option<u16> {
         let text = fs::read_to_string(self.kubeconfig()).ok()?;
-        let server = text.lines().find_map(|line| line.trim().strip_prefix("server: http://127.0.0.1:"))?;
-        server.parse().ok()
+        let server = text.lines().find_map(|line| line.trim().strip_prefix("server: http://"))?;
+        server.rsplit_once("@127.0.0.1:")?.1.parse().ok()
     }
 
-    /// Writes the kubeconfig for an API at `address`.
+    /// Writes the kubeconfig for an API at `address`. The token stands in the address too: kubectl sends none by itself
+    /// where there is no TLS.
     pub(super) fn write_kubeconfig(&self, address: SocketAddr, namespace: &str) -> Result<(), Error> {
         let token = self.token()?;
         let text = format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: {CONTEXT}\n\
-             clusters:\n- name: {CONTEXT}\n  cluster:\n    server: http://{address}\n\
+             clusters:\n- name: {CONTEXT}\n  cluster:\n    server: http://varve:{token}@{address}\n\
              users:\n- name: {CONTEXT}\n  user:\n    token: {token}\n\
              contexts:\n- name: {CONTEXT}\n  context:\n    cluster: {CONTEXT}\n    user: {CONTEXT}\n    namespace: {namespace}\n"
         );
