@@ -218,7 +218,7 @@ mod tests {
         for name in ["a/b/one", "two", ".hidden", ".varve/token"] {
             std::fs::write(root.path().join(name), name).unwrap();
         }
-        let found: Vec<String> = scan(root.path()).unwrap().keys().map(ToString::to_string).collect();
+        let found: Vec<String> = scan(root.path()).unwrap().keys().map(|path| path.as_str().to_owned()).collect();
         assert_eq!(found, ["a/b/one", "two"]);
     }
 }
