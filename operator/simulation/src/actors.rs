@@ -11,10 +11,13 @@ use serde_json::{Value, json};
 use varve_api::conditions::{self, Type};
 use varve_api::{Commit, Job, Pipeline, Repo, labels};
 
+use crate::worker::BAD;
 use crate::world::{NAMESPACE, World};
 
 /// The Repo that people commit to.
 pub(crate) const SOURCE: &str = "source";
+/// How many paths people put files at.
+const FILES: usize = 6;
 /// The longest between two acts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(90);
 /// How long after their last act people look which of their Commits were acknowledged.
@@ -61,57 +64,80 @@ impl People<'_> {
         for (name, _) in self.shape {
             self.apply_pipeline(name, false).await;
         }
-        self.commit().await;
+        self.commit_something().await;
     }
 
-    /// All runs again, and one last Commit must reach everything.
+    /// All runs again, and one last Commit, of good files alone, must reach everything.
     async fn end(&mut self) {
         for (name, _) in self.shape {
             self.apply_pipeline(name, false).await;
         }
-        self.commit().await;
+        let changes = (0..FILES).map(|file| self.put(file, &format!("text {}", self.chance.below(5)))).collect();
+        self.commit(json!({ "repo": SOURCE, "changes": Value::Array(changes) })).await;
     }
 
     async fn act_once(&mut self) {
         let pipeline = self.shape[self.chance.below(self.shape.len())].0;
-        match self.chance.below(14) {
-            0..=5 => self.commit().await,
-            6 => {
+        match self.chance.below(18) {
+            0..=4 => self.commit_something().await,
+            5 => {
                 *self.versions.entry(pipeline).or_default() += 1;
                 self.apply_pipeline(pipeline, false).await;
             }
-            7 => self.apply_pipeline(pipeline, true).await,
-            8 => {
+            6 => self.apply_pipeline(pipeline, true).await,
+            7 => {
                 let annotation =
                     json!({ "metadata": { "annotations": { labels::RESOLVE_IMAGE: self.commits.to_string() } } });
                 self.patch::<Pipeline>(pipeline, &annotation).await;
             }
-            9 => {
+            8 => {
                 if let Some(job) = self.any::<Job>().await {
                     self.patch::<Job>(&job, &json!({ "spec": { "cancel": true } })).await;
                 }
             }
-            10 => self.delete_any::<Job>().await,
-            11 => self.delete_any::<BatchJob>().await,
-            12 => self.delete_any::<Pod>().await,
-            _ => self.delete_any::<Commit>().await,
+            9 => self.delete_any::<Job>().await,
+            10 => self.delete_any::<BatchJob>().await,
+            11 => self.delete_any::<Pod>().await,
+            12 => self.delete_any::<Commit>().await,
+            13 => self.delete_any::<Pipeline>().await,
+            14 => {
+                for _ in 0..=1 + self.chance.below(4) {
+                    self.commit_something().await;
+                }
+            }
+            15 if self.commits > 1 => {
+                let earlier = format!("c{}", 1 + self.chance.below(self.commits as usize));
+                self.commit(json!({ "repo": SOURCE, "revertTo": earlier })).await;
+            }
+            _ => {
+                let bad = self.put(self.chance.below(FILES), BAD);
+                self.commit(json!({ "repo": SOURCE, "changes": [bad] })).await;
+            }
         }
     }
 
-    async fn commit(&mut self) {
-        self.commits += 1;
-        let name = format!("c{}", self.commits);
+    fn put(&self, file: usize, text: &str) -> Value {
+        json!({ "put": { "path": format!("/f{file}"), "text": text } })
+    }
+
+    /// A few files put and deleted.
+    async fn commit_something(&mut self) {
         let changes: Vec<Value> = (0..=self.chance.below(3))
             .map(|_| {
-                let path = format!("/f{}", self.chance.below(6));
+                let file = self.chance.below(FILES);
                 if self.chance.once_in(4) {
-                    json!({ "delete": { "path": path } })
+                    json!({ "delete": { "path": format!("/f{file}") } })
                 } else {
-                    json!({ "put": { "path": path, "text": format!("text {}", self.chance.below(5)) } })
+                    self.put(file, &format!("text {}", self.chance.below(5)))
                 }
             })
             .collect();
-        self.create::<Commit>("Commit", &name, json!({ "repo": SOURCE, "changes": changes })).await;
+        self.commit(json!({ "repo": SOURCE, "changes": changes })).await;
+    }
+
+    async fn commit(&mut self, spec: Value) {
+        self.commits += 1;
+        self.create::<Commit>("Commit", &format!("c{}", self.commits), spec).await;
     }
 
     async fn apply_pipeline(&self, name: &'static str, suspend: bool) {
@@ -120,6 +146,7 @@ impl People<'_> {
         let version = self.versions.get(name).copied().unwrap_or_default();
         let spec = json!({
             "inputs": inputs, "parallelism": 1 + name.len() % 3, "suspend": suspend,
+            "datum": { "tries": 3, "timeoutSeconds": 60 },
             "container": { "image": "simulated", "command": [format!("{name}-{version}")] },
         });
         let object = json!({ "apiVersion": varve_api::API_VERSION, "kind": "Pipeline", "metadata": { "name": name }, "spec": spec });

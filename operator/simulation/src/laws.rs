@@ -21,11 +21,17 @@ use crate::actors::SOURCE;
 use crate::worker::output;
 use crate::world::{NAMESPACE, World};
 
+/// Writes of an object to which nothing happens.
+const WRITES: u32 = 12;
+/// Writes of a Repo or Pipeline that come of what people do in a whole life.
+const WRITES_OF_ALL_ACTS: u32 = 100;
+
 type Fault = Box<dyn std::error::Error>;
 
 /// The laws that are broken.
 pub(crate) async fn ask(world: &World, acknowledged: &[String]) -> Vec<String> {
     let mut broken = world.workers.broken();
+    broken.extend(world.witness.broken());
     match asked(world, acknowledged).await {
         Ok(more) => broken.extend(more),
         Err(error) => broken.push(format!("the laws can't be asked: {error}")),
@@ -53,6 +59,7 @@ async fn asked(world: &World, acknowledged: &[String]) -> Result<Vec<String>, Fa
     broken.extend(all_is_up_to_date(world, &repos, &store).await?);
     broken.extend(every_datum_is_accounted_for(world).await?);
     broken.extend(nothing_is_orphaned(world).await?);
+    broken.extend(writes_are_within_budget(world));
     Ok(broken)
 }
 
@@ -118,11 +125,15 @@ async fn source_is_what_was_put(
     chain: &[StoredCommit],
 ) -> Result<Vec<String>, Fault> {
     let mut files: BTreeMap<String, Hash> = BTreeMap::new();
+    let mut earlier: BTreeMap<String, BTreeMap<String, Hash>> = BTreeMap::new();
     for stored in chain {
         let found = contents(store, &stored.tree()).await?;
         let name = &stored.identity.name;
         // Of a Commit that somebody deleted the changes are known no more.
         if let Some(commit) = commits.iter().find(|commit| commit.name_any() == *name) {
+            if let Some(name) = &commit.spec.revert_to {
+                files = earlier.get(name).cloned().unwrap_or_default();
+            }
             for change in commit.spec.changes.iter().flatten() {
                 change_files(&mut files, change);
             }
@@ -130,6 +141,7 @@ async fn source_is_what_was_put(
                 return Ok(vec![format!("Commit {name}: its files are {found:?} and should be {files:?}")]);
             }
         }
+        earlier.insert(name.clone(), found.clone());
         files = found;
     }
     Ok(Vec::new())
@@ -182,11 +194,12 @@ async fn output_equals_a_run_from_scratch(
             })
             .collect();
     }
-    let expected: BTreeMap<String, Hash> = datums
-        .iter()
-        .map(|members| output(&command, members))
-        .map(|(name, text)| (name, Hash::of_content(text.as_bytes())))
-        .collect();
+    let outputs: Option<Vec<(String, String)>> = datums.iter().map(|members| output(&command, members)).collect();
+    let Some(outputs) = outputs else {
+        return Ok(vec![format!("Repo {}: a commit was made of a datum that fails", repo.name_any())]);
+    };
+    let expected: BTreeMap<String, Hash> =
+        outputs.into_iter().map(|(name, text)| (name, Hash::of_content(text.as_bytes()))).collect();
     let found = contents(store, &commit.tree()).await?;
     let sequence = commit.identity.sequence;
     let is_right = found == expected;
@@ -231,14 +244,23 @@ async fn all_is_up_to_date(world: &World, repos: &[Repo], store: &Store) -> Resu
 async fn every_datum_is_accounted_for(world: &World) -> Result<Vec<String>, Fault> {
     let mut broken = Vec::new();
     for job in all::<Job>(world).await? {
+        let name = job.name_any();
         let status = job.status.clone().unwrap_or_default();
         let counts = status.datums.unwrap_or_default();
-        let is_done = conditions::holds(&status.conditions, Type::Succeeded);
-        if is_done && counts.total != counts.skipped + counts.processed {
-            broken.push(format!("Job {} succeeded, and its datums are {counts:?}", job.name_any()));
-        }
-        if conditions::find(&status.conditions, Type::Succeeded.as_str()).is_none() {
-            broken.push(format!("Job {} never ends: {:?}", job.name_any(), status.explanation));
+        let Some(ended) = conditions::find(&status.conditions, Type::Succeeded.as_str()) else {
+            broken.push(format!("Job {name} never ends: {:?}", status.explanation));
+            continue;
+        };
+        let done = counts.skipped + counts.processed;
+        let is_right = match ended.reason.as_str() {
+            _ if ended.status == "True" => counts.total == done && counts.failed == 0,
+            reason if reason == Reason::DatumsFailed.as_str() => {
+                counts.total == done + counts.failed && counts.failed > 0
+            }
+            _ => counts.total >= done + counts.failed, // cancelled: what was not begun is nowhere
+        };
+        if !is_right {
+            broken.push(format!("Job {name} ended ({}), and its datums are {counts:?}", ended.reason));
         }
     }
     Ok(broken)
@@ -263,4 +285,18 @@ async fn nothing_is_orphaned(world: &World) -> Result<Vec<String>, Fault> {
     });
     broken.extend(at_work.map(|pod| format!("pod {} is left at work", pod.name_any())));
     Ok(broken)
+}
+
+/// No object is written more often than what happens to it explains: a few times, once more for each fault and each
+/// killed operator, and now and then for progress while it lives.
+fn writes_are_within_budget(world: &World) -> Vec<String> {
+    let counts = world.counts();
+    let mishaps = 2 * counts.faults + 8 * counts.kills;
+    let hours = u32::try_from(counts.seconds / 3600).unwrap_or(u32::MAX) + 1;
+    let budget = |path: &str| {
+        let acts = if path.contains("/repos/") || path.contains("/pipelines/") { WRITES_OF_ALL_ACTS } else { 0 };
+        WRITES + acts + mishaps + hours
+    };
+    let over = world.ledger.by_object().into_iter().filter(|(path, writes)| *writes > budget(path));
+    over.map(|(path, writes)| format!("{path} was written {writes} times, its budget is {}", budget(&path))).collect()
 }

@@ -12,6 +12,8 @@ mod laws;
 mod network;
 mod operator;
 mod trace;
+mod wire;
+mod witness;
 mod worker;
 mod world;
 

@@ -1,204 +1,31 @@
-//! The way to the API server, as a network is: slow, broken before or after a call took effect, watches that end or
-//! lag, and a process at this end that may die at any call.
+//! The way to the API server, as a network is: slow, broken before or after a call took effect, with watches that end,
+//! lag and expire, and a server that turns calls away.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
+use http::{Method, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, StreamBody};
+use http_body_util::{BodyExt, Full, StreamBody};
 use kube::Client;
 use kube::client::Body;
-use tokio_util::sync::CancellationToken;
-
-use crate::chance::Chance;
-use crate::trace::Trace;
+use serde_json::{Value, json};
 use varve_local::api::Server;
 
-/// How bad the times are: once in how many calls each thing happens; 0 is never.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Weather {
-    /// A call fails and had no effect.
-    pub(crate) before: u32,
-    /// A call fails and had its effect all the same.
-    pub(crate) after: u32,
-    /// A watch ends, at each of its events.
-    pub(crate) watch_ends: u32,
-    /// The longest that anything takes on its way.
-    pub(crate) slow: Duration,
-}
+use crate::wire::{Fate, Wire};
 
-/// One process's end of the wires, to the API server and to the bucket.
-#[derive(Clone)]
-pub(crate) struct Wire {
-    weather: Weather,
-    chance: Chance,
-    trace: Trace,
-    /// Calls until the process dies at one of them; below 0 it never does.
-    fuse: Arc<AtomicI64>,
-    died: CancellationToken,
-    is_calm: Arc<AtomicBool>,
-    faults: Arc<AtomicU32>,
-    writes: Arc<AtomicU32>,
-}
+/// How long a watch may stand still.
+const LONGEST_LAG: Duration = Duration::from_mins(1);
 
-/// What becomes of a call.
-pub(crate) enum Fate {
-    Well,
-    FailsBefore,
-    FailsAfter,
-    /// The process dies once it has taken effect.
-    DiesAfter,
-}
-
-impl Wire {
-    pub(crate) fn new(weather: Weather, chance: Chance, trace: Trace) -> Self {
-        Self {
-            weather,
-            chance,
-            trace,
-            fuse: Arc::new(AtomicI64::new(-1)),
-            died: CancellationToken::new(),
-            is_calm: Arc::default(),
-            faults: Arc::default(),
-            writes: Arc::default(),
-        }
-    }
-
-    /// Lets the process die at its n-th call from now.
-    pub(crate) fn die_at(&self, calls: usize) {
-        self.fuse.store(i64::try_from(calls).unwrap_or(i64::MAX), Ordering::SeqCst);
-    }
-
-    /// Kills the process now.
-    pub(crate) fn die(&self) {
-        self.died.cancel();
-    }
-
-    /// Done when the process has died.
-    pub(crate) fn died(&self) -> CancellationToken {
-        self.died.clone()
-    }
-
-    /// From now on nothing fails.
-    pub(crate) fn calm_down(&self) {
-        self.is_calm.store(true, Ordering::SeqCst);
-        self.fuse.store(-1, Ordering::SeqCst);
-    }
-
-    /// Calls that were made to fail.
-    pub(crate) fn faults(&self) -> u32 {
-        self.faults.load(Ordering::SeqCst)
-    }
-
-    /// Writes that came to the API server, but for leases and events.
-    pub(crate) fn writes(&self) -> u32 {
-        self.writes.load(Ordering::SeqCst)
-    }
-
-    /// What becomes of the next call. A dead process never hears of it.
-    pub(crate) async fn fate(&self, what: &str) -> Fate {
-        if self.died.is_cancelled() {
-            std::future::pending::<()>().await;
-        }
-        let is_calm = self.is_calm.load(Ordering::SeqCst);
-        let slow = if is_calm { Duration::from_millis(2) } else { self.weather.slow };
-        tokio::time::sleep(self.chance.pause(slow)).await;
-        if self.died.is_cancelled() {
-            std::future::pending::<()>().await;
-        }
-        if is_calm {
-            return Fate::Well;
-        }
-        if self.fuse.load(Ordering::SeqCst) >= 0 && self.fuse.fetch_sub(1, Ordering::SeqCst) == 0 {
-            let has_effect = self.chance.once_in(2);
-            self.trace.say("operator", format!("dies {} {what}", if has_effect { "after" } else { "before" }));
-            if has_effect {
-                return Fate::DiesAfter;
-            }
-            self.die();
-            std::future::pending::<()>().await;
-        }
-        let fate = if self.chance.once_in(self.weather.before) {
-            Fate::FailsBefore
-        } else if self.chance.once_in(self.weather.after) {
-            Fate::FailsAfter
-        } else {
-            return Fate::Well;
-        };
-        self.faults.fetch_add(1, Ordering::SeqCst);
-        let when = if matches!(fate, Fate::FailsBefore) { "before" } else { "after" };
-        self.trace.say("fault", format!("{when} {what}"));
-        fate
-    }
-
-    /// Dies, once what was under way has taken effect.
-    pub(crate) async fn die_here<T>(&self) -> T {
-        self.die();
-        std::future::pending().await
-    }
-
-    /// A client over this wire.
-    pub(crate) fn client(&self, server: &Server, namespace: &str) -> Client {
-        let (wire, server) = (self.clone(), server.clone());
-        let service = tower::service_fn(move |request: http::Request<Body>| {
-            let (wire, server) = (wire.clone(), server.clone());
-            async move { wire.call(&server, request).await }
-        });
-        Client::new(service, namespace)
-    }
-
-    async fn call(&self, server: &Server, request: http::Request<Body>) -> Result<http::Response<Answer>, Broken> {
-        let what = format!("{} {}", request.method(), request.uri().path());
-        let is_watch = request.uri().query().is_some_and(|query| query.contains("watch="));
-        let is_counted =
-            request.method() != http::Method::GET && !what.contains("/leases/") && !what.contains("/events");
-        let (parts, body) = request.into_parts();
-        let body = body.collect().await.map_err(|_| Broken)?.to_bytes();
-        let request = http::Request::from_parts(parts, body);
-        let fate = if is_watch { Fate::Well } else { self.fate(&what).await };
-        if matches!(fate, Fate::FailsBefore) {
-            return Err(Broken);
-        }
-        let response = server.call(request).await;
-        if is_counted && response.status().is_success() {
-            self.writes.fetch_add(1, Ordering::SeqCst);
-        }
-        match fate {
-            Fate::FailsAfter => return Err(Broken),
-            Fate::DiesAfter => return self.die_here().await,
-            Fate::Well | Fate::FailsBefore => {}
-        }
-        let (parts, body) = response.into_parts();
-        let body =
-            if is_watch { self.watched(body.into_data_stream()) } else { body.map_err(Into::into).boxed_unsync() };
-        Ok(http::Response::from_parts(parts, body))
-    }
-
-    /// A watch: its events lag, and it may end at each.
-    fn watched<S, E>(&self, stream: S) -> Answer
-    where
-        S: futures::Stream<Item = Result<Bytes, E>> + Send + 'static,
-        E: std::error::Error + Send + Sync + 'static,
-    {
-        let wire = self.clone();
-        let events = stream.take_while(move |_| {
-            let wire = wire.clone();
-            async move {
-                if wire.died.is_cancelled() {
-                    return false;
-                }
-                let is_calm = wire.is_calm.load(Ordering::SeqCst);
-                let slow = if is_calm { Duration::from_millis(2) } else { wire.weather.slow };
-                tokio::time::sleep(wire.chance.pause(slow)).await;
-                is_calm || !wire.chance.once_in(wire.weather.watch_ends)
-            }
-        });
-        let frames = events.map(|event| event.map(http_body::Frame::data).map_err(Into::into));
-        StreamBody::new(frames).boxed_unsync()
-    }
+/// A client over this wire.
+pub(crate) fn client(wire: &Wire, server: &Server, namespace: &str) -> Client {
+    let (wire, server) = (wire.clone(), server.clone());
+    let service = tower::service_fn(move |request: http::Request<Body>| {
+        let (wire, server) = (wire.clone(), server.clone());
+        async move { call(&wire, &server, request).await }
+    });
+    Client::new(service, namespace)
 }
 
 /// The body of an answer.
@@ -207,4 +34,106 @@ type Answer = UnsyncBoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 /// The connection broke: nobody knows whether the call took effect.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection broke")]
-pub(crate) struct Broken;
+struct Broken;
+
+async fn call(wire: &Wire, server: &Server, request: http::Request<Body>) -> Result<http::Response<Answer>, Broken> {
+    let what = format!("{} {}", request.method(), request.uri().path());
+    let is_watch = request.uri().query().is_some_and(|query| query.contains("watch="));
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.map_err(|_| Broken)?.to_bytes();
+    let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
+    let fate = wire.fate(&what).await;
+    match fate {
+        Fate::FailsBefore => return Err(Broken),
+        Fate::Refused => return Ok(refusal(wire, &method, is_watch)),
+        Fate::Well | Fate::FailsAfter | Fate::DiesAfter => {}
+    }
+    let response = server.call(http::Request::from_parts(parts, body)).await;
+    let is_well = response.status().is_success();
+    let (parts, body) = response.into_parts();
+    let body = if is_watch {
+        watched(wire.clone(), body.into_data_stream())
+    } else {
+        let body = body.collect().await.map_err(|_| Broken)?.to_bytes();
+        if method != Method::GET && is_well {
+            count(wire, &method, &path, &body);
+        }
+        whole(body)
+    };
+    match fate {
+        Fate::FailsAfter => return Err(Broken),
+        Fate::DiesAfter => return wire.die_here().await,
+        Fate::Well | Fate::FailsBefore | Fate::Refused => {}
+    }
+    wire.way().await;
+    Ok(http::Response::from_parts(parts, body))
+}
+
+/// Enters a write into the ledger, under the path of its object.
+fn count(wire: &Wire, method: &Method, path: &str, answer: &[u8]) {
+    if path.contains("/leases") || path.contains("/events") {
+        return;
+    }
+    let name = || {
+        let made: Value = serde_json::from_slice(answer).unwrap_or_default();
+        made["metadata"]["name"].as_str().unwrap_or_default().to_owned()
+    };
+    let object = match *method {
+        Method::POST => format!("{path}/{}", name()),
+        _ => path.trim_end_matches("/status").to_owned(),
+    };
+    wire.ledger.write(&object);
+}
+
+/// What a server says that does not do what it is asked: that there are too many calls, that it is broken, or, of a
+/// version, that it is known no more.
+fn refusal(wire: &Wire, method: &Method, is_watch: bool) -> http::Response<Answer> {
+    let gone = (StatusCode::GONE, "Expired", "too old resource version");
+    let busy = (StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", "the server is busy");
+    let broken = (StatusCode::INTERNAL_SERVER_ERROR, "InternalError", "etcdserver: leader changed");
+    let away = (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", "the server is starting");
+    let stale = (StatusCode::CONFLICT, "Conflict", "the object has been modified; please apply your changes");
+    let changes = method == Method::PATCH || method == Method::PUT;
+    let fitting: &[_] = if is_watch {
+        &[gone, busy, away]
+    } else if changes {
+        &[busy, broken, away, stale]
+    } else {
+        &[busy, broken, away]
+    };
+    let (code, reason, message) = *wire.chance.one_of(fitting).unwrap_or(&away);
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "code": code.as_u16(), "reason": reason, "message": message,
+    });
+    let mut response = http::Response::new(whole(status.to_string().into()));
+    *response.status_mut() = code;
+    response
+}
+
+fn whole(body: Bytes) -> Answer {
+    Full::new(body).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// A watch: its events lag, and it may end at each.
+fn watched<S, E>(wire: Wire, stream: S) -> Answer
+where
+    S: futures::Stream<Item = Result<Bytes, E>> + Send + 'static,
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let events = stream.take_while(move |_| {
+        let wire = wire.clone();
+        async move {
+            wire.way().await;
+            if wire.is_calm() {
+                return true;
+            }
+            if wire.chance.once_in(wire.weather.watch_lags) {
+                tokio::time::sleep(wire.chance.pause(LONGEST_LAG)).await;
+            }
+            !wire.chance.once_in(wire.weather.watch_ends)
+        }
+    });
+    let frames = events.map(|event| event.map(http_body::Frame::data).map_err(Into::into));
+    StreamBody::new(frames).boxed_unsync()
+}

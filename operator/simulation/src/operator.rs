@@ -18,8 +18,9 @@ use varve_store::backend::Allowed;
 
 use crate::bucket::Bucket;
 use crate::chance::Chance;
-use crate::network::Wire;
+use crate::network;
 use crate::trace::Trace;
+use crate::wire::Wire;
 use crate::world::{NAMESPACE, World};
 
 /// Calls within which a killed operator meets its end, at most: a Job costs about fifty.
@@ -57,10 +58,6 @@ impl Operators {
         self.sum(Wire::faults)
     }
 
-    pub(crate) fn writes(&self) -> u32 {
-        self.sum(Wire::writes)
-    }
-
     fn all(&self, what: impl Fn(&Wire)) {
         self.wires.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(what);
     }
@@ -94,6 +91,7 @@ impl Operators {
             let working = tokio::spawn(work(world, &wire, format!("{name}-{life}"), clock_off, ended.clone()));
             let died = wire.died();
             tokio::select! {
+                biased;
                 () = died.cancelled() => {}
                 () = stop.cancelled() => return,
             }
@@ -113,7 +111,7 @@ fn work(
     clock_off: i64,
     stop: CancellationToken,
 ) -> impl Future<Output = ()> + Send + use<> {
-    let client = wire.client(&world.server, NAMESPACE);
+    let client = network::client(wire, &world.server, NAMESPACE);
     let bucket: Arc<dyn ObjectStore> = Arc::new(Bucket::new(world.objects.clone(), wire.clone()));
     let environment = world.environment.with_clock_off(clock_off);
     async move {

@@ -8,18 +8,18 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::PostParams;
 use kube::{Api, Client};
-use object_store::ObjectStore;
-use object_store::memory::InMemory;
 use object_store::path::Path;
 use tokio::time::Instant;
 use varve_api::labels;
 use varve_store::{Options, Store};
 
+use crate::bucket::Objects;
 use crate::chance::Chance;
 use crate::clock::SimulatedEnvironment;
-use crate::network::{Weather, Wire};
 use crate::operator::Operators;
 use crate::trace::Trace;
+use crate::wire::{Ledger, Weather, Wire};
+use crate::witness::Witness;
 use crate::worker::Workers;
 use crate::{Counts, actors, laws};
 use varve_local::api::{self, Server};
@@ -37,11 +37,14 @@ pub(crate) struct World {
     pub(crate) trace: Trace,
     pub(crate) server: Server,
     pub(crate) environment: SimulatedEnvironment,
-    pub(crate) objects: Arc<dyn ObjectStore>,
-    pub(crate) weather: Weather,
+    pub(crate) objects: Objects,
+    weather: Weather,
+    /// What was written to the API server.
+    pub(crate) ledger: Ledger,
     /// What workers have run and recorded.
     pub(crate) workers: Workers,
     pub(crate) operators: Operators,
+    pub(crate) witness: Witness,
     begun: Instant,
     acknowledged: Mutex<Vec<String>>,
 }
@@ -51,12 +54,14 @@ impl World {
         let environment = SimulatedEnvironment::new(chance.fork());
         let clock = environment.clone();
         let settings = api::Settings::simulated(chance.below(usize::MAX) as u64, Arc::new(move || clock.now()));
-        let weather = weather(&chance);
+        let weather = Weather::of(&chance);
         Self {
             server: Server::in_memory(settings),
-            objects: Arc::new(InMemory::new()),
+            objects: Objects::new(),
+            ledger: Ledger::default(),
             workers: Workers::new(chance.fork(), trace.clone()),
             operators: Operators::new(chance.fork(), trace.clone()),
+            witness: Witness::default(),
             begun: Instant::now(),
             acknowledged: Mutex::default(),
             chance,
@@ -85,9 +90,11 @@ impl World {
             broken
         };
         tokio::select! {
+            biased; // so that a seed's life is the same each time
             broken = course => broken,
             () = self.operators.run(self, &stop) => vec!["no operator is left".to_owned()],
             () = self.workers.run(self) => vec!["no worker is left".to_owned()],
+            () = self.witness.run(self) => vec!["no witness is left".to_owned()],
         }
     }
 
@@ -119,26 +126,26 @@ impl World {
     pub(crate) async fn store(&self) -> varve_store::Result<Store> {
         let environment = self.environment.with_clock_off(0);
         let options = Options { environment, ..Options::default() };
-        Store::open_with(self.objects.clone(), Path::from(PREFIX), options).await
+        Store::open_with(self.objects.inner.clone(), Path::from(PREFIX), options).await
     }
 
     /// A wire of its own for a process.
     pub(crate) fn wire(&self) -> Wire {
-        Wire::new(self.weather, self.chance.fork(), self.trace.clone())
+        Wire::new(self.weather, self.chance.fork(), self.ledger.clone(), self.trace.clone())
     }
 
     /// Waits until nothing is written any more; gives the writes of the last stretch, which is none where it rests.
     async fn come_to_rest(&self) -> Option<u32> {
         for _ in 0..10 {
-            let before = self.operators.writes();
+            let before = self.ledger.total();
             tokio::time::sleep(REST).await;
-            if self.operators.writes() == before {
+            if self.ledger.total() == before {
                 return Some(0);
             }
         }
-        let before = self.operators.writes();
+        let before = self.ledger.total();
         tokio::time::sleep(REST).await;
-        Some(self.operators.writes() - before)
+        Some(self.ledger.total() - before)
     }
 
     /// How much happened.
@@ -152,15 +159,4 @@ impl World {
             seconds: self.begun.elapsed().as_secs(),
         }
     }
-}
-
-/// A third of all lives have no faults of calls at all, so that kills and bad moments are also met by themselves.
-fn weather(chance: &Chance) -> Weather {
-    let slow = Duration::from_millis([5, 50, 500, 3000][chance.below(4)]);
-    if chance.once_in(3) {
-        return Weather { slow, ..Weather::default() };
-    }
-    let rates = [10, 30, 100, 0];
-    let rate = || rates[chance.below(rates.len())];
-    Weather { before: rate(), after: rate(), watch_ends: rate(), slow }
 }

@@ -15,9 +15,11 @@ use k8s_openapi::api::core::v1::Node;
 use kube::{Api, Client, ResourceExt, api::ListParams};
 use oci_client::{Reference, secrets::RegistryAuth};
 use tokio::time::Instant;
-use varve_api::conditions::Reason;
+use varve_api::{conditions::Reason, pipeline::PipelineSpec};
+use varve_engine::pod::architecture;
 
 use self::registry::Refusal;
+use crate::cx::Cx;
 use crate::error::{Error, Result};
 
 /// Longest that a look at a registry takes, all credentials and answers together: a server that answers a
@@ -32,11 +34,36 @@ pub struct ImageQuery<'a> {
     /// The reference as the user wrote it.
     pub reference: &'a str,
     /// `pod.imagePullSecrets`.
-    pub pull_secrets: &'a [String],
+    pub pull_secrets: Vec<String>,
     /// `pod.serviceAccountName`; `default` where absent.
     pub service_account: Option<&'a str>,
     /// `kubernetes.io/arch` of the nodes it will run on, where the Pipeline says; else the nodes are asked.
     pub architecture: Option<&'a str>,
+}
+
+impl<'a> ImageQuery<'a> {
+    /// What `reference` means to the pods of a Pipeline.
+    pub fn of(namespace: &'a str, spec: &'a PipelineSpec, reference: &'a str) -> Self {
+        let pod = spec.pod.as_ref();
+        Self {
+            namespace,
+            reference,
+            pull_secrets: pod
+                .iter()
+                .flat_map(|pod| &pod.image_pull_secrets)
+                .map(|secret| secret.name.clone())
+                .collect(),
+            service_account: pod.and_then(|pod| pod.service_account_name.as_deref()),
+            architecture: pod.and_then(architecture),
+        }
+    }
+}
+
+/// The digest of the configuration of an image with this name, where its registry tells.
+pub(crate) async fn configuration(cx: &Cx, namespace: &str, spec: &PipelineSpec, name: &str) -> Option<String> {
+    let told = cx.images.resolve(&ImageQuery::of(namespace, spec, name)).await;
+    let told = told.inspect_err(|error| tracing::debug!(image = name, %error, "no registry tells")).ok()?;
+    Some(told.config?.digest)
 }
 
 /// What a reference means.

@@ -4,13 +4,16 @@
 //! Results of a pod count once the pod is seen to run the right one. Where one runs another, or is gone before it was
 //! seen, nothing of the Job is believed: which results are the wrong image's nobody can tell any more.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use uuid::Uuid;
 use varve_api::Job;
-use varve_engine::pod::image_id;
+use varve_engine::pod::{ImageId, image_id};
 
 use super::results::Results;
 
@@ -19,9 +22,38 @@ use super::results::Results;
 pub(super) struct Images {
     right: BTreeSet<Uuid>,
     wrong: Option<String>,
+    /// Names that nodes report, with the configuration that their registry told, if it did.
+    names: BTreeMap<String, Option<String>>,
 }
 
 impl Images {
+    /// A name that a node reports, of which the registry must be asked whether it is the expected image: nodes call an
+    /// image by another name once somebody pulled it by that.
+    pub(super) fn unclear(&self, job: &Job, pods: &[Arc<Pod>]) -> Option<String> {
+        let expected = job.spec.snapshot.image.unpinned()?;
+        pods.iter().filter_map(|pod| image_id(pod)).find_map(|id| match id {
+            ImageId::Name(name) if !name.ends_with(expected) && !self.names.contains_key(&name) => Some(name),
+            _ => None,
+        })
+    }
+
+    /// The registry of a name has told its configuration, or has not.
+    pub(super) fn told(&mut self, name: String, configuration: Option<String>) {
+        self.names.insert(name, configuration);
+    }
+
+    /// Whether what a node calls so is the image that the Job is for.
+    fn is_right(&self, job: &Job, id: &ImageId) -> bool {
+        let image = &job.spec.snapshot.image;
+        let is_known_as =
+            |digest: &str| [&image.image_id, &image.config_digest].into_iter().flatten().any(|it| it == digest);
+        let told = match id {
+            ImageId::Name(name) => self.names.get(name).and_then(Option::as_deref),
+            ImageId::Config(_) => None,
+        };
+        is_known_as(id.digest()) || told.is_some_and(is_known_as)
+    }
+
     /// Looks at the pods. True where what is known has changed.
     pub(super) fn look(&mut self, job: &Job, pods: &[Arc<Pod>]) -> bool {
         let Some(expected) = job.spec.snapshot.image.unpinned() else { return false };
@@ -29,8 +61,8 @@ impl Images {
         for pod in pods {
             let Some(found) = image_id(pod) else { continue };
             let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default();
-            if found != expected {
-                let reference = &job.spec.snapshot.image.reference;
+            if !self.is_right(job, &found) {
+                let (reference, found) = (&job.spec.snapshot.image.reference, found.digest());
                 self.wrong.get_or_insert_with(|| {
                     format!(
                         "{reference} is {expected} for the Pipeline, but {found} on node {node}, so nothing of this Job \
@@ -99,6 +131,22 @@ mod tests {
         assert_eq!(images.wrong(), None);
         assert!(images.look(&job, &[pod(not_yet, "sha256:2")]));
         assert!(images.wrong().unwrap().contains("edges:1 is sha256:1 for the Pipeline, but sha256:2 on node"));
+    }
+
+    #[test]
+    fn a_name_that_an_image_was_pulled_by_since_is_asked_of_its_registry() {
+        let job = job(json!({"reference": "edges:1", "imageId": RIGHT, "configDigest": RIGHT}));
+        let pods = [pod(Uuid::from_u128(1), "host/edges@sha256:7")];
+        let mut images = Images::default();
+        let name = images.unclear(&job, &pods).unwrap();
+        assert_eq!(name, "host/edges@sha256:7");
+        images.told(name, Some(RIGHT.into()));
+        assert_eq!(images.unclear(&job, &pods), None);
+        assert!(images.look(&job, &pods) && images.wrong().is_none() && images.trusts(&job, Uuid::from_u128(1)));
+
+        let mut images = Images::default();
+        images.told("host/edges@sha256:7".into(), None);
+        assert!(images.look(&job, &pods) && images.wrong().is_some());
     }
 
     #[test]

@@ -29,6 +29,7 @@ use super::{
 use crate::{
     cx::Cx,
     error::{Error, Result, Retry},
+    image,
 };
 
 /// The most steps of one look: a Job needs about six from its first to its last.
@@ -86,6 +87,7 @@ impl Look<'_> {
         let mut target = None;
         for _ in 0..MAX_STEPS {
             let children = batch::children(self.job, self.cx);
+            self.ask_for_images(&children).await;
             let mut seen = self.seen(&children);
             if target.is_none() && !seen.has_ended && !seen.is_going {
                 match self.open().await {
@@ -181,6 +183,15 @@ impl Look<'_> {
             hopeless: self.working.hopeless.clone(),
             mismatch: self.working.images.wrong().map(str::to_owned),
             next_start: self.working.attempts.next_start(self.working.work.ended),
+        }
+    }
+
+    /// Where nodes report names that say nothing yet, registries do.
+    async fn ask_for_images(&mut self, children: &Children) {
+        while let Some(name) = self.working.images.unclear(self.job, &children.pods) {
+            let namespace = self.job.namespace().unwrap_or_default();
+            let told = image::configuration(self.cx, &namespace, &self.job.spec.snapshot.spec, &name).await;
+            self.working.images.told(name, told);
         }
     }
 

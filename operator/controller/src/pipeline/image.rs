@@ -17,7 +17,7 @@ use varve_api::{
     labels,
     pipeline::{MAX_ARGS, MAX_COMMAND_WORDS, MAX_WORD, ResolvedImage},
 };
-use varve_engine::pod::{self, Asked, Probe, architecture};
+use varve_engine::pod::{self, Asked, ImageId, Probe};
 
 use super::State;
 use crate::{
@@ -121,17 +121,7 @@ impl Resolving<'_> {
         let uid = self.pipeline.uid().unwrap_or_default();
         self.state.image(&uid, |known| known.asked = Some(Instant::now()));
         let spec = &self.pipeline.spec;
-        let pod = spec.pod.as_ref();
-        let pull_secrets: Vec<String> =
-            pod.iter().flat_map(|pod| &pod.image_pull_secrets).map(|secret| secret.name.clone()).collect();
-        let query = ImageQuery {
-            namespace: self.namespace,
-            reference: &spec.container.image,
-            pull_secrets: &pull_secrets,
-            service_account: pod.and_then(|pod| pod.service_account_name.as_deref()),
-            architecture: pod.and_then(architecture),
-        };
-        self.cx.images.resolve(&query).await
+        self.cx.images.resolve(&ImageQuery::of(self.namespace, spec, &spec.container.image)).await
     }
 
     /// What the registry says, or why it does not tell, where a node may know all the same.
@@ -186,11 +176,19 @@ impl Resolving<'_> {
                 self.state.image(&uid, |known| known.failed = Some((name, Instant::now(), why.clone())));
                 Err(refusal.error(&format!("; no node has it either: {why}")))
             }
-            Asked::Known { digest, is_config } => Ok(ResolvedImage {
-                config_digest: is_config.then(|| digest.clone()),
-                image_id: Some(digest),
+            Asked::Known(id) => Ok(ResolvedImage {
+                config_digest: self.configuration(&id).await,
+                image_id: Some(id.digest().to_owned()),
                 ..self.bare()
             }),
+        }
+    }
+
+    /// The digest of the configuration of what a node calls so. Of a name that it was pulled by its registry tells.
+    async fn configuration(&self, id: &ImageId) -> Option<String> {
+        match id {
+            ImageId::Config(digest) => Some(digest.clone()),
+            ImageId::Name(name) => image::configuration(self.cx, self.namespace, &self.pipeline.spec, name).await,
         }
     }
 

@@ -29,7 +29,7 @@ use varve_format::Hash;
 pub use check::{PodError, check, secrets_named};
 pub use import::{ImportJob, fetch_list, import};
 pub use platform::architecture;
-pub use probe::{Asked, Probe, asked, image_id, probe};
+pub use probe::{Asked, ImageId, Probe, asked, image_id, probe};
 
 /// How often Kubernetes may replace a shard's failed pod. Tries are counted per datum in the store, so this only
 /// keeps a shard that can never start from being replaced for ever; the operator steps in long before.

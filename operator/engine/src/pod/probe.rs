@@ -75,21 +75,36 @@ fn ask(snapshot: &Snapshot, around: &Surroundings) -> Container {
 pub enum Asked {
     /// The pod is on its way; what holds it, if anything does.
     Pending(Option<String>),
-    /// The node knows the image: the digest by which it calls it, and whether it is that of its configuration.
-    Known {
-        /// `sha256:…`.
-        digest: String,
-        /// It is the configuration's.
-        is_config: bool,
-    },
+    /// The node knows the image, and calls it so.
+    Known(ImageId),
     /// The pod can't say: why.
     Failed(String),
 }
 
+/// What a node calls an image.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ImageId {
+    /// By the digest of its configuration, `sha256:…`.
+    Config(String),
+    /// By a name that it was pulled by, `host/repository@sha256:…`: the digest is that of a manifest or an index. A node
+    /// calls an image so from the moment on that anybody pulled it by a registry's name.
+    Name(String),
+}
+
+impl ImageId {
+    /// `sha256:…`.
+    pub fn digest(&self) -> &str {
+        match self {
+            Self::Config(digest) => digest,
+            Self::Name(name) => name.rsplit('@').next().unwrap_or(name),
+        }
+    }
+}
+
 /// What the pod that [`probe`] describes has to say.
 pub fn asked(pod: &Pod) -> Asked {
-    if let Some(id) = reported(pod) {
-        return Asked::Known { is_config: !id.contains('@'), digest: digest(id).to_owned() };
+    if let Some(id) = image_id(pod) {
+        return Asked::Known(id);
     }
     let is_over = pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Failed");
     match explain(None, [pod], []) {
@@ -105,19 +120,12 @@ pub fn asked(pod: &Pod) -> Asked {
     }
 }
 
-/// The digest by which the pod's node calls the image of the user's container; none before that is made.
-pub fn image_id(pod: &Pod) -> Option<&str> {
-    reported(pod).map(digest)
-}
-
-fn reported(pod: &Pod) -> Option<&str> {
+/// What the pod's node calls the image of the user's container; none before that is made.
+pub fn image_id(pod: &Pod) -> Option<ImageId> {
     let containers = pod.status.as_ref()?.container_statuses.as_ref()?;
     let user = containers.iter().find(|container| container.name == pod::USER)?;
-    Some(user.image_id.as_str()).filter(|id| !id.is_empty())
-}
-
-fn digest(id: &str) -> &str {
     // Some runtimes put a scheme before it.
-    let id = id.split_once("://").map_or(id, |(_, id)| id);
-    id.rsplit('@').next().unwrap_or(id)
+    let id = user.image_id.split_once("://").map_or(user.image_id.as_str(), |(_, id)| id);
+    let told = if id.contains('@') { ImageId::Name } else { ImageId::Config };
+    (!id.is_empty()).then(|| told(id.to_owned()))
 }

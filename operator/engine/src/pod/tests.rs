@@ -366,11 +366,12 @@ fn what_a_node_calls_an_image_is_read_from_its_pod() {
         pod(serde_json::json!({ "phase": "Pending", "containerStatuses": [status] }))
     };
     let known = |id: &str| asked(&container(id, serde_json::json!({})));
-    let is = |digest: &str, is_config| Asked::Known { digest: digest.into(), is_config };
-    assert_eq!(known("sha256:1"), is("sha256:1", true));
-    assert_eq!(known("host:5000/other@sha256:2"), is("sha256:2", false));
-    assert_eq!(known("docker-pullable://edges@sha256:2"), is("sha256:2", false));
-    assert_eq!(known("docker://sha256:3"), is("sha256:3", true));
+    let named = |name: &str| Asked::Known(ImageId::Name(name.into()));
+    assert_eq!(known("sha256:1"), Asked::Known(ImageId::Config("sha256:1".into())));
+    assert_eq!(known("host:5000/other@sha256:2"), named("host:5000/other@sha256:2"));
+    assert_eq!(known("docker-pullable://edges@sha256:2"), named("edges@sha256:2"));
+    assert_eq!(known("docker://sha256:3"), Asked::Known(ImageId::Config("sha256:3".into())));
+    assert_eq!(ImageId::Name("host:5000/other@sha256:2".into()).digest(), "sha256:2");
     assert_eq!(known(""), Asked::Pending(None));
     let waits = container("", serde_json::json!({"waiting": {"reason": "ErrImagePull", "message": "no such host"}}));
     assert!(matches!(asked(&waits), Asked::Failed(why) if why.contains("no such host")));

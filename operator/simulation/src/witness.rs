@@ -1,0 +1,126 @@
+//! Somebody to whom nothing happens looks at every change at once: laws that must hold at each step, and what later
+//! laws stand on.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::{Mutex, PoisonError};
+
+use futures::{StreamExt, TryStreamExt};
+use kube::runtime::watcher::{self, Event};
+use kube::{Api, ResourceExt};
+use serde::de::DeserializeOwned;
+use varve_api::conditions::{self, Type};
+use varve_api::{Job, Repo};
+use varve_controller::heads;
+use varve_format::{BranchName, Head, MapKind};
+use varve_store::{Entry, Store};
+
+use crate::world::{NAMESPACE, World};
+
+/// The largest file of a life.
+const LARGEST: u64 = 1 << 20;
+
+/// What was seen.
+#[derive(Default)]
+pub(crate) struct Witness(Mutex<Seen>);
+
+#[derive(Default)]
+struct Seen {
+    heads: BTreeMap<(String, String), Head>,
+    broken: Vec<String>,
+}
+
+impl Witness {
+    fn of<T>(&self, look: impl FnOnce(&mut Seen) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The laws that were broken at any step.
+    pub(crate) fn broken(&self) -> Vec<String> {
+        self.of(|seen| seen.broken.clone())
+    }
+
+    /// Looks until the end of the life.
+    pub(crate) async fn run(&self, world: &World) {
+        let repos = events::<Repo, _>(world, async |repo| {
+            if let Err(error) = self.heads(world, &repo).await {
+                let broken = format!("Repo {}: {error}", repo.name_any());
+                world.trace.say("witness", &broken);
+                self.of(|seen| seen.broken.push(broken));
+            }
+        });
+        let jobs = events::<Job, _>(world, async |job| {
+            let Some(uid) = job.uid().and_then(|uid| uid.parse().ok()) else { return };
+            world.workers.job_began(uid);
+            let conditions = job.status.as_ref().map_or(&[][..], |status| &status.conditions);
+            let ended = conditions::find(conditions, Type::Succeeded.as_str());
+            if ended.is_some_and(|ended| ended.status != "Unknown") {
+                world.workers.job_ended(uid);
+            }
+        });
+        tokio::join!(repos, jobs);
+    }
+
+    /// A head moves by whole commits alone, each on the one before it, which the reflog knows by then.
+    async fn heads(&self, world: &World, repo: &Repo) -> Result<(), String> {
+        let branches = repo.status.iter().flat_map(|status| &status.branches);
+        let branches = branches.filter_map(|branch| BranchName::parse(&branch.name).ok());
+        for branch in branches.chain([BranchName::MEMO]) {
+            let Some(head) = heads::read(repo, &branch).map_err(|error| error.to_string())? else { continue };
+            let place = (repo.name_any(), branch.to_string());
+            let before = self.of(|seen| seen.heads.insert(place, head.clone()));
+            if before.as_ref() == Some(&head) {
+                continue;
+            }
+            let store = world.store().await.map_err(|error| error.to_string())?;
+            let at = format!("branch {branch} at commit {}", head.seq);
+            if let Some(before) = &before {
+                let is_next = head.seq == before.seq + 1 && head.previous == before.hash();
+                if !is_next {
+                    return Err(format!("{at} does not stand on commit {}, which was there before", before.seq));
+                }
+                let known = store.find_head(before.repo, before.commit).await.map_err(|error| error.to_string())?;
+                if known.as_ref() != Some(before) {
+                    return Err(format!("{at}, and the reflog does not know the commit before it"));
+                }
+            }
+            whole(&store, &head).await.map_err(|error| format!("{at} is not whole: {error}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads all that a commit holds.
+async fn whole(store: &Store, head: &Head) -> varve_store::Result<()> {
+    let commit = store.read_head(head).await?;
+    if commit.map(&MapKind::TREE).is_none() {
+        return Ok(()); // the memo's
+    }
+    let files: Vec<_> = store.walk(&commit.tree()).try_collect().await?;
+    for (_, entry) in files {
+        if let Entry::File { content, .. } = entry {
+            store.read_all(&content, LARGEST).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Every state of every object of a kind, in order.
+async fn events<K, F>(world: &World, mut look: F)
+where
+    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + 'static,
+    F: AsyncFnMut(K),
+{
+    let api: Api<K> = Api::namespaced(world.client(), NAMESPACE);
+    let mut events = std::pin::pin!(watcher::watcher(api, watcher::Config::default()));
+    while let Some(event) = events.next().await {
+        if let Ok(Event::Apply(object) | Event::InitApply(object)) = event {
+            look(object).await;
+        }
+    }
+}

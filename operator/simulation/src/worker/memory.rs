@@ -1,0 +1,77 @@
+//! What workers remember of the datums that they ran, and the laws that they see broken at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+
+use uuid::Uuid;
+use varve_format::records::{DatumResult, PlanDatum, ResultState};
+
+/// The memory of all workers.
+#[derive(Default)]
+pub(super) struct Memory(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    runs: u32,
+    /// Datums whose end is recorded: by Job and hash.
+    recorded: BTreeSet<(Uuid, Vec<u8>)>,
+    /// Datums that succeeded in a Job that has ended since.
+    finished: BTreeMap<Vec<u8>, Uuid>,
+    /// Good results of Jobs that have not ended.
+    good: BTreeMap<Uuid, Vec<Vec<u8>>>,
+    /// What was finished when a Job began: it must not run these.
+    known_to: BTreeMap<Uuid, BTreeMap<Vec<u8>, Uuid>>,
+    broken: Vec<String>,
+}
+
+impl Memory {
+    fn of<T>(&self, look: impl FnOnce(&mut Known) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn runs(&self) -> u32 {
+        self.of(|known| known.runs)
+    }
+
+    pub(super) fn broken(&self) -> Vec<String> {
+        self.of(|known| known.broken.clone())
+    }
+
+    pub(super) fn job_began(&self, job: Uuid) {
+        self.of(|known| {
+            let finished = known.finished.clone();
+            known.known_to.entry(job).or_insert(finished);
+        });
+    }
+
+    pub(super) fn job_ended(&self, job: Uuid) {
+        self.of(|known| {
+            let good = known.good.remove(&job).unwrap_or_default();
+            known.finished.extend(good.into_iter().map(|hash| (hash, job)));
+        });
+    }
+
+    pub(super) fn begins(&self, job: Uuid, datum: &PlanDatum) {
+        self.of(|known| {
+            known.runs += 1;
+            let key = String::from_utf8_lossy(&datum.key).into_owned();
+            if known.recorded.contains(&(job, datum.hash.clone())) {
+                known.broken.push(format!("datum {key} of Job {job} runs again though its end is recorded"));
+            }
+            if let Some(earlier) = known.known_to.get(&job).and_then(|finished| finished.get(&datum.hash)) {
+                known.broken.push(format!("datum {key} runs again in Job {job}: Job {earlier} had finished it"));
+            }
+        });
+    }
+
+    pub(super) fn ends(&self, job: Uuid, results: &[DatumResult]) {
+        self.of(|known| {
+            for result in results.iter().filter(|result| result.state() != ResultState::TryFailed) {
+                known.recorded.insert((job, result.hash.clone()));
+                if result.state() == ResultState::Succeeded {
+                    known.good.entry(job).or_default().push(result.hash.clone());
+                }
+            }
+        });
+    }
+}
