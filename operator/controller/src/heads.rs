@@ -252,7 +252,10 @@ impl Heads {
     /// its status may show an earlier day. Soon, as a rule: after a start all Repos are.
     pub(crate) async fn wait_until_compared(&self, repo: &Repo, branch: &BranchName) -> Result<()> {
         let key = (uid(repo)?, branch.clone());
-        let is_compared = || self.is_adopted(repo) || self.known().finished.contains_key(&key);
+        // A Repo that was made anew shows nothing yet of what its branch is known to have come to.
+        let shown = read(repo, branch)?.map_or(0, |head| head.seq);
+        let is_shown = || self.known().finished.get(&key).is_some_and(|finished| finished.seq <= shown);
+        let is_compared = || self.is_adopted(repo) || is_shown();
         let comparing = async {
             let mut news = pin!(self.compared.notified());
             loop {

@@ -78,7 +78,7 @@ impl People<'_> {
 
     async fn act_once(&mut self) {
         let pipeline = self.shape[self.chance.below(self.shape.len())].0;
-        match self.chance.below(18) {
+        match self.chance.below(19) {
             0..=4 => self.commit_something().await,
             5 => {
                 *self.versions.entry(pipeline).or_default() += 1;
@@ -109,11 +109,24 @@ impl People<'_> {
                 let earlier = format!("c{}", 1 + self.chance.below(self.commits as usize));
                 self.commit(json!({ "repo": SOURCE, "revertTo": earlier })).await;
             }
+            16 => self.make_repo_anew().await,
             _ => {
                 let bad = self.put(self.chance.below(FILES), BAD);
                 self.commit(json!({ "repo": SOURCE, "changes": [bad] })).await;
             }
         }
+    }
+
+    /// Somebody deletes a Repo, whose data stays, and makes it again.
+    async fn make_repo_anew(&self) {
+        let Some(name) = self.any::<Repo>().await else { return };
+        self.world.trace.say("people", format!("delete Repo {name}"));
+        let api: Api<Repo> = Api::namespaced(self.world.client(), NAMESPACE);
+        self.told(api.delete(&name, &DeleteParams::background()).await.map(drop));
+        while matches!(api.get_opt(&name).await, Ok(Some(_))) {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        self.create::<Repo>("Repo", &name, json!({})).await;
     }
 
     fn put(&self, file: usize, text: &str) -> Value {

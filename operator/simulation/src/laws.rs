@@ -51,6 +51,7 @@ async fn asked(world: &World, acknowledged: &[String]) -> Result<Vec<String>, Fa
             broken.extend(everything_acknowledged_is_there(acknowledged, &commits, &chain));
             broken.extend(source_is_what_was_put(&store, &commits, &chain).await?);
         } else {
+            broken.extend(nothing_is_published_twice(repo, &chain)?);
             for commit in &chain {
                 broken.extend(output_equals_a_run_from_scratch(&store, repo, commit).await?);
             }
@@ -104,6 +105,23 @@ fn is_consecutive(repo: &Repo, chain: &[StoredCommit]) -> Vec<String> {
     } else {
         vec![format!("Repo {}: its commits are numbered {sequences:?}", repo.name_any())]
     }
+}
+
+/// No two commits in a row were made of the same inputs by the same code.
+fn nothing_is_published_twice(repo: &Repo, chain: &[StoredCommit]) -> Result<Vec<String>, Fault> {
+    let mut broken = Vec::new();
+    for pair in chain.windows(2) {
+        let made_of = |commit: &StoredCommit| -> Result<_, Fault> {
+            let provenance = commit.identity.provenance.as_ref().ok_or("a commit has no provenance")?;
+            let inputs = provenance.inputs.iter().map(|input| Ok((input.name.clone(), input.commit()?)));
+            Ok((provenance.spec_digest()?, inputs.collect::<Result<Vec<_>, Fault>>()?))
+        };
+        if made_of(&pair[0])? == made_of(&pair[1])? {
+            let sequence = pair[1].identity.sequence;
+            broken.push(format!("Repo {}: commit {sequence} is made of the same as that before it", repo.name_any()));
+        }
+    }
+    Ok(broken)
 }
 
 fn everything_acknowledged_is_there(

@@ -15,6 +15,7 @@ mod images;
 mod kubectl;
 mod packages;
 mod run;
+mod soak;
 mod test;
 
 use std::path::PathBuf;
@@ -48,6 +49,8 @@ enum Command {
         #[command(subcommand)]
         what: bench::What,
     },
+    /// Simulated lives of the controllers, with faults and kills, and the laws that hold all the same.
+    Soak(soak::Soak),
     /// Writes what is generated: `crds/` and `docs/reference/`.
     Generate {
         /// Writes nothing, and fails where something is stale.
@@ -84,6 +87,7 @@ fn main() -> ExitCode {
         Command::Test => return test::test(),
         Command::E2e { full, filter } => e2e::e2e(full, filter.as_deref()),
         Command::Bench { what } => bench::bench(&what),
+        Command::Soak(soak) => soak::soak(&soak),
         Command::Generate { check } => generate::generate(check),
         Command::Images { to: None } => images::images(),
         Command::Images { to: Some(archive) } => images::write(&archive),

@@ -1,5 +1,6 @@
 //! Lives lives: those of a range of seeds, as many as fit into a time, or one again with all that happened.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -23,6 +24,9 @@ struct Args {
     /// This seed alone, with everything that happened.
     #[arg(long, conflicts_with_all = ["from", "seeds", "minutes"])]
     replay: Option<u64>,
+    /// Where what happened in lives that broke a law is kept.
+    #[arg(long, default_value = "out/soak")]
+    traces: PathBuf,
 }
 
 fn main() -> ExitCode {
@@ -54,6 +58,7 @@ fn main() -> ExitCode {
                     if !life.broken.is_empty() {
                         failed.fetch_add(1, Ordering::SeqCst);
                         report(&life);
+                        keep(&args.traces, &life);
                     }
                 }
             });
@@ -70,7 +75,12 @@ fn report(life: &Life) {
     for broken in &life.broken {
         println!("seed {}: {broken}", life.seed);
     }
-    if !life.broken.is_empty() {
-        println!("  again: cargo xtask soak --replay {}", life.seed);
-    }
+}
+
+/// Keeps what happened in a life that broke a law.
+fn keep(folder: &Path, life: &Life) {
+    let file = folder.join(format!("seed-{}.txt", life.seed));
+    let kept = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&file, life.trace.join("\n")));
+    let shown = kept.map_or_else(|error| format!("lost: {error}"), |()| file.display().to_string());
+    println!("  what happened: {shown}; again: cargo xtask soak --replay {}", life.seed);
 }
