@@ -21,7 +21,7 @@ const FILES: usize = 6;
 /// The longest between two acts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(90);
 /// How long after their last act people look which of their Commits were acknowledged.
-const PATIENCE: Duration = Duration::from_hours(1);
+const PATIENCE: Duration = Duration::from_mins(10);
 
 /// Pipelines by name, with their inputs as (Repo, glob).
 pub(crate) type Shape = &'static [(&'static str, &'static [(&'static str, &'static str)])];
@@ -39,7 +39,7 @@ pub(crate) async fn act(world: &World) -> Vec<String> {
     let shape = SHAPES[chance.below(SHAPES.len())];
     let mut people = People { world, chance, shape, versions: BTreeMap::new(), commits: 0 };
     people.begin().await;
-    for _ in 0..4 + people.chance.below(12) {
+    for _ in 0..3 + people.chance.below(8) {
         let pause = people.chance.pause(LONGEST_PAUSE);
         tokio::time::sleep(pause).await;
         people.act_once().await;

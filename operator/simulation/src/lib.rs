@@ -44,6 +44,8 @@ pub struct Counts {
     pub kills: u32,
     /// Calls of API and bucket that were made to fail.
     pub faults: u32,
+    /// Calls of API and bucket in all.
+    pub calls: u32,
     /// Commits that were acknowledged.
     pub commits: u32,
     /// Datums that workers ran.
@@ -54,8 +56,8 @@ pub struct Counts {
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kills, faults, commits, datums, seconds } = self;
-        write!(f, "{commits} commits, {datums} datums, {kills} kills, {faults} faults in {seconds} s")
+        let Self { kills, faults, calls, commits, datums, seconds } = self;
+        write!(f, "{commits} commits, {datums} datums, {kills} kills, {faults} faults of {calls} calls in {seconds} s")
     }
 }
 

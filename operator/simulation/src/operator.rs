@@ -58,6 +58,10 @@ impl Operators {
         self.sum(Wire::faults)
     }
 
+    pub(crate) fn calls(&self) -> u32 {
+        self.sum(Wire::calls)
+    }
+
     fn all(&self, what: impl Fn(&Wire)) {
         self.wires.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(what);
     }
@@ -70,14 +74,15 @@ impl Operators {
     pub(crate) async fn run(&self, world: &World, stop: &CancellationToken) {
         if self.chance.once_in(4) {
             let off = i64::try_from(self.chance.below(2 * 600 + 1)).unwrap_or_default() - CLOCKS_APART;
-            tokio::join!(self.replica(world, "first", 0, stop), self.replica(world, "second", off, stop));
+            tokio::join!(self.replica(world, "first", Some(0), stop), self.replica(world, "second", Some(off), stop));
         } else {
-            self.replica(world, "only", 0, stop).await;
+            self.replica(world, "only", None, stop).await;
         }
     }
 
-    /// One replica, life after life.
-    async fn replica(&self, world: &World, name: &str, clock_off: i64, stop: &CancellationToken) {
+    /// One replica, life after life. Where there are several, each has a clock of its own, so many seconds off, and they
+    /// contend for the lease.
+    async fn replica(&self, world: &World, name: &str, clock_off: Option<i64>, stop: &CancellationToken) {
         for life in 1.. {
             let wire = world.wire();
             if self.is_calm.load(Ordering::SeqCst) {
@@ -108,14 +113,14 @@ fn work(
     world: &World,
     wire: &Wire,
     identity: String,
-    clock_off: i64,
+    clock_off: Option<i64>,
     stop: CancellationToken,
 ) -> impl Future<Output = ()> + Send + use<> {
     let client = network::client(wire, &world.server, NAMESPACE);
     let bucket: Arc<dyn ObjectStore> = Arc::new(Bucket::new(world.objects.clone(), wire.clone()));
-    let environment = world.environment.with_clock_off(clock_off);
+    let environment = world.environment.with_clock_off(clock_off.unwrap_or_default());
     async move {
-        let (leads, leading) = watch::channel(false);
+        let (leads, leading) = watch::channel(clock_off.is_none());
         let election = Election::new(client.clone(), "kube-system", identity, leads);
         let connect = move |config: &BTreeMap<String, String>, _: Allowed| {
             let prefix = config.get("url").and_then(|url| url.rsplit('/').next()).unwrap_or_default();
@@ -134,7 +139,13 @@ fn work(
             faults: Arc::new(NoFaults),
             leading: leading.clone(),
         };
-        let electing = election.run(stop.clone());
+        let electing = async {
+            if clock_off.is_some() {
+                election.run(stop.clone()).await;
+            } else {
+                stop.cancelled().await;
+            }
+        };
         // A process whose first call fails ends, and is started again by whoever keeps it.
         let working = async {
             while embedded().run(stop.clone()).await.is_err() {

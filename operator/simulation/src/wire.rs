@@ -85,6 +85,7 @@ pub(crate) struct Wire {
     died: CancellationToken,
     is_calm: Arc<AtomicBool>,
     faults: Arc<AtomicU32>,
+    calls: Arc<AtomicU32>,
 }
 
 /// What becomes of a call.
@@ -112,6 +113,7 @@ impl Wire {
             died: CancellationToken::new(),
             is_calm: Arc::default(),
             faults: Arc::default(),
+            calls: Arc::default(),
         }
     }
 
@@ -146,6 +148,11 @@ impl Wire {
         self.faults.load(Ordering::SeqCst)
     }
 
+    /// Calls that were made.
+    pub(crate) fn calls(&self) -> u32 {
+        self.calls.load(Ordering::SeqCst)
+    }
+
     /// Waits as long as anything takes on its way. A dead process waits for ever.
     pub(crate) async fn way(&self) {
         let slow = if self.is_calm() { Duration::from_millis(2) } else { self.weather.slow };
@@ -160,6 +167,7 @@ impl Wire {
         if self.died.is_cancelled() {
             std::future::pending::<()>().await;
         }
+        self.calls.fetch_add(1, Ordering::SeqCst);
         self.way().await;
         if self.is_calm() {
             return Fate::Well;

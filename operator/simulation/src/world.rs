@@ -29,7 +29,7 @@ pub(crate) const NAMESPACE: &str = "lab";
 /// The prefix of its store in the bucket.
 const PREFIX: &str = "lab";
 /// How long nothing may be written for a life to be at rest.
-const REST: Duration = Duration::from_mins(30);
+const REST: Duration = Duration::from_mins(10);
 
 /// Everything there is.
 pub(crate) struct World {
@@ -154,6 +154,7 @@ impl World {
         Counts {
             kills: self.operators.kills(),
             faults: self.operators.faults(),
+            calls: self.operators.calls(),
             commits: u32::try_from(commits).unwrap_or(u32::MAX),
             datums: self.workers.runs(),
             seconds: self.begun.elapsed().as_secs(),

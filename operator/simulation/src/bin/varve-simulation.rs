@@ -24,6 +24,9 @@ struct Args {
     /// This seed alone, with everything that happened.
     #[arg(long, conflicts_with_all = ["from", "seeds", "minutes"])]
     replay: Option<u64>,
+    /// Ends with the first life that breaks a law.
+    #[arg(long)]
+    first: bool,
     /// Where what happened in lives that broke a law is kept.
     #[arg(long, default_value = "out/soak")]
     traces: PathBuf,
@@ -50,7 +53,8 @@ fn main() -> ExitCode {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::SeqCst);
-                    if seed >= last || until.is_some_and(|until| Instant::now() >= until) {
+                    let is_enough = args.first && failed.load(Ordering::SeqCst) > 0;
+                    if is_enough || seed >= last || until.is_some_and(|until| Instant::now() >= until) {
                         return;
                     }
                     let life = live(seed, false);
