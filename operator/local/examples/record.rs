@@ -20,7 +20,7 @@ async fn main() -> Result<()> {
     let second = jiff::Timestamp::now().as_second();
     let recorded: Vec<_> = stream::iter(&scenarios)
         .map(async |scenario| {
-            let namespace = format!("{}-{second}", scenario.name);
+            let namespace = format!("table-{}-{second}", scenario.name);
             talk::answers(&client, scenario, &namespace).await.map(|answers| (&scenario.name, answers))
         })
         .buffered(AT_ONCE)

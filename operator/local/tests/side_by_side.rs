@@ -40,7 +40,7 @@ async fn the_same_requests_get_the_same_answers() -> Result<()> {
 /// Compares a scenario's answers with the recorded ones, and prints where they differ.
 async fn compared(scenario: &Scenario) -> Result<Count> {
     let server = Server::in_memory(Settings::default());
-    let found = talk::answers(&server.client("default"), scenario, &scenario.name).await?;
+    let found = talk::answers(&server.client("default"), scenario, &format!("table-{}", scenario.name)).await?;
     let recorded = recording::read(&scenario.name)?;
     let mut count = Count::default();
     for (place, (asked, found)) in scenario.requests.iter().zip(&found).enumerate() {

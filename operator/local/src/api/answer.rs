@@ -53,11 +53,15 @@ pub(crate) async fn answer(
     {
         return found;
     }
-    let route = Route::parse(path).ok_or_else(Failure::no_such_path)?;
+    let route = Route::parse(path).ok_or_else(Failure::no_page)?;
     if let Some(review) = reviews::answer(&route, &head.method, &body) {
         return review;
     }
-    let kind = kinds.find(route.group, route.version, route.plural).cloned().ok_or_else(Failure::no_such_path)?;
+    let kind = kinds.find(route.group, route.version, route.plural).cloned();
+    let kind = kind.ok_or_else(|| nothing_at(kinds.has_builtin(route.group, route.version)))?;
+    if !kind.is_namespaced && !route.namespace.is_empty() {
+        return Err(nothing_at(!kind.is_custom));
+    }
     let query = Query::parse(head.uri.query());
     let rows = match query.get("includeObject") {
         Some("None") => Rows::None,
@@ -66,7 +70,7 @@ pub(crate) async fn answer(
     };
     // A log is text, whatever else the client would take.
     let is_log = route.subresource == Some("log");
-    let shape = if is_log { accept::Shape::Whole } else { accept::shape(header(header::ACCEPT))? };
+    let shape = if is_log { accept::Shape::Whole } else { accept::shape(header(header::ACCEPT), &kind)? };
     let asked = Asked {
         server,
         form: Form { kind: kind.clone(), shape, rows },
@@ -99,7 +103,7 @@ impl Asked<'_> {
                     return Err(Failure::not_allowed());
                 }
                 let body = self.body()?;
-                let options = WriteOptions::of(&self.query, self.user_agent)?;
+                let options = WriteOptions::of(&self.query, self.user_agent, "CreateOptions")?;
                 let creation = |sent| Creation {
                     target: &target,
                     sent,
@@ -112,6 +116,7 @@ impl Asked<'_> {
                 Ok(self.written(&written))
             }
             Method::DELETE => self.delete_collection().await,
+            Method::PUT | Method::PATCH if self.kind.is_custom => Err(Failure::bad_request("name must be provided")),
             _ => Err(Failure::not_allowed()),
         }
     }
@@ -131,6 +136,7 @@ impl Asked<'_> {
                 let target = self.target(name, Part::Whole)?;
                 return logs::answer(self.server, &target, &self.query, stop).await;
             }
+            Some(_) if self.kind.is_custom => return Err(Failure::not_found(&self.kind, name)),
             Some(_) => return Err(Failure::no_such_path()),
         };
         let target = self.target(name, part)?;
@@ -153,13 +159,14 @@ impl Asked<'_> {
                 let deleted = self.server.write(|state, world| delete::delete(state, world, &target, &options)).await?;
                 Ok(self.deleted(&deleted))
             }
+            Method::DELETE if self.kind.is_custom => Err(Failure::not_supported(&self.kind, "delete")),
             _ => Err(Failure::not_allowed()),
         }
     }
 
     async fn put(&self, target: &Target) -> Result<Response<Body>, Failure> {
         let body = self.body()?;
-        let options = WriteOptions::of(&self.query, self.user_agent)?;
+        let options = WriteOptions::of(&self.query, self.user_agent, "UpdateOptions")?;
         if target.part == Part::Scale {
             let scale =
                 self.server.write(|state, world| scale::update(state, world, target, &body.value, &options)).await?;
@@ -173,9 +180,9 @@ impl Asked<'_> {
     }
 
     async fn patch(&self, target: &Target) -> Result<Response<Body>, Failure> {
-        let format = Format::of(self.media_type).ok_or_else(|| Failure::unsupported_media(patch::ACCEPTED))?;
-        let options = WriteOptions::of(&self.query, self.user_agent)?;
-        let body = body::parse(self.body, "application/yaml", &self.kind.kind)?;
+        let format = Format::of(self.media_type, &self.kind)?;
+        let options = WriteOptions::of(&self.query, self.user_agent, "PatchOptions")?;
+        let body = patch::parse(self.body, format)?;
         let patch = Patch { format, body: body.value, duplicates: body.duplicates };
         if target.part == Part::Scale {
             let scale = self.server.write(|state, world| scale::patch(state, world, target, &patch, &options)).await?;
@@ -232,7 +239,7 @@ impl Asked<'_> {
 
     fn target(&self, name: &str, part: Part) -> Result<Target, Failure> {
         if self.kind.is_namespaced == self.namespace.is_empty() && !(name.is_empty() && self.namespace.is_empty()) {
-            return Err(Failure::no_such_path());
+            return Err(nothing_at(!self.kind.is_custom));
         }
         Ok(Target { kind: self.kind.clone(), namespace: self.namespace.into(), name: name.into(), part })
     }
@@ -285,6 +292,11 @@ impl Asked<'_> {
         });
         json_response(StatusCode::OK, status.to_string())
     }
+}
+
+/// 404: a cluster tells of its own paths in JSON, and of all others in plain text.
+fn nothing_at(is_builtin: bool) -> Failure {
+    if is_builtin { Failure::no_such_path() } else { Failure::no_page() }
 }
 
 /// An answer in JSON.

@@ -29,7 +29,7 @@ fn steps(path: &str) -> Vec<&str> {
 /// Whether a step leads to this item of a list.
 fn leads_to(step: &str, index: usize, item: &Value) -> bool {
     match step.split_once('=') {
-        Some((field, wanted)) => item[field] == wanted,
+        Some((field, wanted)) => item[field] == wanted.replace("~1", "/"),
         None => step == "*" || step.parse() == Ok(index),
     }
 }

@@ -50,7 +50,7 @@ impl Plain {
             let value = match (field.as_str(), value) {
                 ("metadata", Value::Object(mut metadata)) if is_of_server => {
                     for field in ["resourceVersion", "continue"] {
-                        if let Some(text) = metadata.get_mut(field) {
+                        if let Some(text) = metadata.get_mut(field).filter(|text| **text != "") {
                             *text = format!("some {field}").into();
                         }
                     }

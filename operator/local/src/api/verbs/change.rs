@@ -117,7 +117,10 @@ pub(crate) fn commit(state: &mut State, place: &Place, new: Value) -> Arc<Object
     let has_grace = new["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) > 0;
     let is_over = object::is_deleting(&new) && object::finalizers(&new).next().is_none() && !has_grace;
     if is_over && !is_namespace_with_content(&new) {
-        return state.remove(place, new);
+        // The event of its end has a version of its own; the writer is told the one that it wrote over.
+        let last = Arc::new(Object::of(new.clone()));
+        state.remove(place, new);
+        return last;
     }
     let object = state.put(place, new);
     state.chores.push_back(Chore::Examine(place.clone()));

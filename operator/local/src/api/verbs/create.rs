@@ -54,8 +54,9 @@ pub(crate) fn create(state: &mut State, world: &World<'_>, creation: Creation<'_
         return Err(Failure::invalid(kind, &name, &causes));
     }
     let place = Place { table: kind.table, key: Key::of(&sent) };
-    if state.get(&place).is_some() {
-        return Err(Failure::already_exists(kind, &name));
+    if let Some(live) = state.get(&place) {
+        let is_deleting = object::is_deleting(&live.value);
+        return Err(if is_deleting { Failure::still_exists(kind, &name) } else { Failure::already_exists(kind, &name) });
     }
     if options.is_dry_run {
         return Ok(Written { object: Object::of(sent).into(), warnings, is_created: true });

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::Target;
+use crate::api::body::{self, NO_KIND};
 use crate::api::failure::Failure;
 use crate::api::kinds::Kind;
 use crate::api::object;
@@ -12,10 +13,7 @@ use crate::api::rules::metadata;
 /// Gives the object the version and kind of the path; refuses others.
 pub(crate) fn check_kind(kind: &Kind, sent: &mut Value) -> Result<(), Failure> {
     if !sent.is_object() {
-        return Err(Failure::bad_request(format!(
-            "the object provided is unrecognized (must be of type {}): the body is not an object",
-            kind.kind
-        )));
+        return Err(not_an_object(kind, sent));
     }
     let (api_version, name) = (&sent["apiVersion"], &sent["kind"]);
     if let Some(given) = api_version.as_str().filter(|given| !given.is_empty() && *given != kind.api_version) {
@@ -33,6 +31,20 @@ pub(crate) fn check_kind(kind: &Kind, sent: &mut Value) -> Result<(), Failure> {
     sent["apiVersion"] = kind.api_version.as_str().into();
     sent["kind"] = kind.kind.as_str().into();
     Ok(())
+}
+
+/// In the words of a decoder that looks for two texts in an object.
+fn not_an_object(kind: &Kind, sent: &Value) -> Failure {
+    let found = match sent {
+        Value::Null => return body::unrecognized(&kind.kind, &format!("{NO_KIND}unexpected end of JSON input"), b""),
+        Value::Array(_) => "array",
+        Value::String(_) => "string",
+        Value::Bool(_) => "bool",
+        _ => "number",
+    };
+    let wanted = r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
+    let why = format!("{NO_KIND}json: cannot unmarshal {found} into Go value of type {wanted}");
+    body::unrecognized(&kind.kind, &why, sent.to_string().as_bytes())
 }
 
 /// Gives the object the namespace and name of the path; refuses others.

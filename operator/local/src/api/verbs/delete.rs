@@ -11,7 +11,6 @@ use crate::api::kinds::Kind;
 use crate::api::object::{self, Object};
 use crate::api::query::{self, Query};
 use crate::api::state::{Place, State};
-use crate::schema::Cause;
 
 /// What becomes of dependents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,16 +48,9 @@ impl DeleteOptions {
             Some("Foreground") => Some(Propagation::Foreground),
             Some("Orphan") => Some(Propagation::Orphan),
             Some(other) => {
-                return Err(Failure::invalid_options(
-                    "DeleteOptions",
-                    &Cause {
-                        reason: "FieldValueNotSupported",
-                        message: format!(
-                            "Unsupported value: {other:?}: supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""
-                        ),
-                        field: "propagationPolicy".into(),
-                    },
-                ));
+                let supported = r#""Foreground", "Background", "Orphan", "nil""#;
+                let cause = query::not_supported("propagationPolicy", other, supported);
+                return Err(Failure::invalid_options("DeleteOptions", &cause));
             }
         };
         let text = |value: &Value| value.as_str().map(Into::into);
@@ -68,7 +60,7 @@ impl DeleteOptions {
             propagation,
             uid: text(&body["preconditions"]["uid"]),
             version: text(&body["preconditions"]["resourceVersion"]),
-            is_dry_run: is_dry_run || query::is_dry_run(query)?,
+            is_dry_run: is_dry_run || query::is_dry_run(query, "DeleteOptions")?,
         })
     }
 }

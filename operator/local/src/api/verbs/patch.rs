@@ -1,12 +1,15 @@
 //! PATCH: JSON patch, merge patch, strategic merge patch, server-side apply.
 
+use json_patch::{AddOperation, PatchOperation, ReplaceOperation};
 use serde_json::{Value, json};
 
 use super::change::{self, Change};
 use super::create::{self, Creation};
 use super::decode::{self, Source};
 use super::{Part, Target, World, Written};
+use crate::api::body::{self, Body};
 use crate::api::failure::Failure;
+use crate::api::kinds::Kind;
 use crate::api::object;
 use crate::api::query::WriteOptions;
 use crate::api::show::events;
@@ -23,19 +26,63 @@ pub(crate) enum Format {
     Apply,
 }
 
-/// What a client may send, as the refusal of anything else lists it.
-pub(crate) const ACCEPTED: &str = "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml, application/apply-patch+json";
+/// What a client may send for a kind of a `CustomResourceDefinition`, as the refusal of anything else lists it.
+const ACCEPTED: &str = "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
 
 impl Format {
     /// Of a `Content-Type`.
-    pub(crate) fn of(media_type: &str) -> Option<Self> {
+    pub(crate) fn of(media_type: &str, kind: &Kind) -> Result<Self, Failure> {
         match media_type.split(';').next().unwrap_or_default().trim() {
-            "application/json-patch+json" => Some(Self::Json),
-            "application/merge-patch+json" => Some(Self::Merge),
-            "application/strategic-merge-patch+json" => Some(Self::Strategic),
-            "application/apply-patch+yaml" | "application/apply-patch+json" => Some(Self::Apply),
-            _ => None,
+            "application/json-patch+json" => Ok(Self::Json),
+            "application/merge-patch+json" => Ok(Self::Merge),
+            "application/strategic-merge-patch+json" if !kind.is_custom => Ok(Self::Strategic),
+            "application/apply-patch+yaml" | "application/apply-patch+json" => Ok(Self::Apply),
+            _ if kind.is_custom => Err(Failure::unsupported_media(ACCEPTED)),
+            _ => Err(Failure::unsupported_patch()),
         }
+    }
+}
+
+/// Reads a patch, and refuses what its format can't be.
+pub(crate) fn parse(sent: &[u8], format: Format) -> Result<Body, Failure> {
+    let refuse = |why: String| Err(Failure::bad_request(why));
+    let text = || -> Result<Value, serde_json::Error> { serde_json::from_slice(sent) };
+    match format {
+        Format::Json => match text() {
+            Ok(Value::Array(_)) => body::parse(sent, "application/json", ""),
+            Ok(other) => refuse(format!(
+                "error decoding patch: json: cannot unmarshal {} into Go value of type []handlers.jsonPatchOp",
+                go_type(&other)
+            )),
+            Err(error) => refuse(format!("error decoding patch: {}", body::json_error(&error))),
+        },
+        Format::Merge => match text() {
+            Ok(Value::Object(_)) => body::parse(sent, "application/json", ""),
+            Ok(other) => refuse(format!(
+                "error decoding patch: json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
+                go_type(&other)
+            )),
+            Err(_) => refuse("invalid JSON patch".into()),
+        },
+        Format::Strategic => match text() {
+            Ok(_) => body::parse(sent, "application/json", ""),
+            Err(error) => refuse(format!("error decoding patch: {}", body::json_error(&error))),
+        },
+        Format::Apply => match serde_yaml::from_slice::<Value>(sent) {
+            Err(error) if text().is_err() => refuse(format!("error encoding patch: {}", body::yaml_error(&error))),
+            _ => body::parse(sent, "application/yaml", ""),
+        },
+    }
+}
+
+/// What Go calls a JSON value that it did not expect.
+fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::Object(_) => "object",
+        Value::Array(_) => "array",
+        Value::String(_) => "string",
+        Value::Bool(_) => "bool",
+        Value::Number(_) | Value::Null => "number",
     }
 }
 
@@ -60,6 +107,7 @@ pub(crate) fn patch(
     let live = state.get(&target.place()).cloned().ok_or_else(|| Failure::not_found(kind, &target.name))?;
     let mut new = events::shown(kind.view, live.value.clone());
     apply_to(target, &mut new, patch.format, &patch.body)?;
+    check_kind(kind, &new)?;
     if let Some(cause) = changed_uid(&new, &live.value) {
         return Err(Failure::invalid(kind, &target.name, &[cause]));
     }
@@ -72,26 +120,34 @@ pub(crate) fn patch(
 pub(super) fn apply_to(target: &Target, object: &mut Value, format: Format, patch: &Value) -> Result<(), Failure> {
     match format {
         Format::Json => {
-            let patch: json_patch::Patch = serde_json::from_value(patch.clone())
-                .map_err(|error| Failure::bad_request(format!("error decoding patch: {error}")))?;
-            json_patch::patch(object, &patch).map_err(|_| Failure::rejected_patch())
+            let patch: json_patch::Patch =
+                serde_json::from_value(patch.clone()).map_err(|_| Failure::rejected_patch())?;
+            for mut operation in patch.0 {
+                replace_or_add(object, &mut operation);
+                json_patch::patch(object, &[operation]).map_err(|_| Failure::rejected_patch())?;
+            }
+            Ok(())
         }
         Format::Merge => {
-            if !patch.is_object() {
-                return Err(Failure::bad_request("error decoding patch: a merge patch must be an object"));
-            }
             json_patch::merge(object, patch);
             Ok(())
         }
-        Format::Strategic if target.kind.is_custom => Err(Failure::unsupported_media(
-            "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
-        )),
         Format::Strategic => {
             *object = fields::strategic_merge(&target.kind.schema, object, patch)
                 .map_err(|error| Failure::bad_request(error.to_string()))?;
             Ok(())
         }
         Format::Apply => Err(Failure::not_allowed()),
+    }
+}
+
+/// The API server's library replaces a field that is not there by adding it, where RFC 6902 refuses.
+fn replace_or_add(object: &Value, operation: &mut PatchOperation) {
+    if let PatchOperation::Replace(ReplaceOperation { path, value }) = operation
+        && let Some((parent, _)) = path.split_back()
+        && parent.resolve(object).is_ok_and(Value::is_object)
+    {
+        *operation = PatchOperation::Add(AddOperation { path: path.clone(), value: value.take() });
     }
 }
 
@@ -102,6 +158,18 @@ fn changed_uid(new: &Value, old: &Value) -> Option<Cause> {
         message: format!("Invalid value: {given:?}: field is immutable"),
         field: "metadata.uid".into(),
     })
+}
+
+/// A patch may not make another kind of an object.
+fn check_kind(kind: &Kind, new: &Value) -> Result<(), Failure> {
+    let Some(given) = new["kind"].as_str().filter(|given| *given != kind.kind) else { return Ok(()) };
+    if kind.is_custom {
+        let message = format!("Invalid value: {given:?}: must be {}", kind.kind);
+        let cause = Cause { reason: "FieldValueInvalid", message, field: "kind".into() };
+        return Err(Failure::invalid(kind, object::name(new), &[cause]).called(given));
+    }
+    let why = format!("the kind in the data ({given}) does not match the expected kind ({})", kind.kind);
+    Err(Failure::invalid_patch(&new.to_string(), &why))
 }
 
 /// Server-side apply; makes the object if it is not there.
@@ -160,6 +228,7 @@ fn apply(
 /// Refuses what server-side apply does not take.
 fn check_applied(target: &Target, sent: &mut Value) -> Result<(), Failure> {
     let kind = &*target.kind;
+    let named = (object::text(sent, "namespace").to_owned(), object::name(sent).to_owned());
     if sent["apiVersion"].as_str().unwrap_or_default().is_empty()
         || sent["kind"].as_str().unwrap_or_default().is_empty()
     {
@@ -174,8 +243,8 @@ fn check_applied(target: &Target, sent: &mut Value) -> Result<(), Failure> {
     let kept = events::kept(kind.view, sent.clone());
     fields::check_applied(&kind.schema, &kept).map_err(|malformed| {
         Failure::untyped(format!(
-            "failed to create typed patch object ({}/{}; {}, Kind={}): {malformed}",
-            target.namespace, target.name, kind.api_version, kind.kind
+            "failed to create typed patch object ({}/{}; {}/{}, Kind={}): {malformed}",
+            named.0, named.1, kind.group, kind.version, kind.kind
         ))
     })
 }
