@@ -147,6 +147,7 @@ impl Asked<'_> {
                 Ok(json_response(StatusCode::OK, found.to_string()))
             }
             Method::GET => {
+                self.query.exact_version()?;
                 let found = self.server.state().get(&target.place()).cloned();
                 let found = found.ok_or_else(|| Failure::not_found(&self.kind, name))?;
                 let now = (self.server.settings().clock)();

@@ -24,7 +24,10 @@ impl Failure {
     }
 
     fn about(mut self, kind: &Kind, name: &str) -> Self {
-        self.details = json!({ "name": name, "kind": kind.plural });
+        self.details = json!({ "kind": kind.plural });
+        if !name.is_empty() {
+            self.details["name"] = name.into();
+        }
         if !kind.group.is_empty() {
             self.details["group"] = kind.group.as_str().into();
         }
@@ -54,9 +57,7 @@ impl Failure {
     /// 405 of a kind of a `CustomResourceDefinition`.
     pub(crate) fn not_supported(kind: &Kind, verb: &str) -> Self {
         let message = format!("{verb} is not supported on resources of kind {:?}", kind.resource);
-        let mut failure = Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message).about(kind, "");
-        failure.details.as_object_mut().map(|details| details.remove("name"));
-        failure
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message).about(kind, "")
     }
 
     /// 405.
@@ -146,6 +147,24 @@ impl Failure {
             .map(|cause| json!({ "reason": cause.reason, "message": cause.message, "field": cause.field }))
             .collect();
         failure
+    }
+
+    /// 422: an update that does not name the version that it is made from.
+    pub(crate) fn no_version(kind: &Kind, name: &str) -> Self {
+        let cause = Cause {
+            reason: "FieldValueInvalid",
+            message: "Invalid value: 0: must be specified for an update".into(),
+            field: "metadata.resourceVersion".into(),
+        };
+        let mut failure = Self::invalid(kind, name, &[cause]).called(&kind.plural);
+        failure.message = failure.message.replacen(&kind.qualified_kind(), &kind.resource, 1);
+        failure
+    }
+
+    /// As an error that the API server has no reason for, without a prefix that it does not put there.
+    pub(crate) fn unnamed(self, prefix: &str) -> Self {
+        let message = self.message.strip_prefix(prefix).unwrap_or(&self.message).to_owned();
+        Self::untyped(message)
     }
 
     /// About an object that calls itself another kind.

@@ -43,6 +43,13 @@ impl Query {
     }
 }
 
+impl Query {
+    /// `resourceVersion` of a watch or of one object, of which the API server says it otherwise.
+    pub(crate) fn exact_version(&self) -> Result<Option<u64>, Failure> {
+        self.version().map_err(|failure| failure.unnamed("invalid resource version: "))
+    }
+}
+
 /// What to do with fields that are not in the schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FieldValidation {
@@ -103,12 +110,17 @@ pub(crate) fn is_dry_run(query: &Query, kind: &str) -> Result<bool, Failure> {
     match query.get("dryRun") {
         None => Ok(false),
         Some("All") => Ok(true),
-        Some(other) => Err(Failure::invalid_options(kind, &not_supported("dryRun", other, r#""All""#))),
+        Some(other) => Err(Failure::invalid_options(kind, &not_supported_in("dryRun", &format!("[{other:?}]"), r#""All""#))),
     }
 }
 
 /// An option has a value that is none of its choices.
 pub(crate) fn not_supported(option: &str, value: &str, supported: &str) -> Cause {
-    let message = format!("Unsupported value: {value:?}: supported values: {supported}");
+    not_supported_in(option, &format!("{value:?}"), supported)
+}
+
+/// The same of a value that is shown already.
+fn not_supported_in(option: &str, value: &str, supported: &str) -> Cause {
+    let message = format!("Unsupported value: {value}: supported values: {supported}");
     Cause { reason: "FieldValueNotSupported", message, field: option.into() }
 }

@@ -29,6 +29,21 @@ pub fn update(schema: &Schema, live: Option<&Value>, mut new: Value, writer: Wri
     new
 }
 
+/// `new` with `managedFields` that say what `writer` made, after a create. `nothing` is what stands there before: Go's
+/// empty value of the kind, of which some fields are always there and nobody's.
+#[must_use]
+pub fn create(schema: &Schema, nothing: Value, mut new: Value, writer: Writer<'_>) -> Value {
+    let sent = take_managed_fields(&mut new);
+    let mut managers = believed(sent.as_ref(), None, false);
+    let mut before = nothing_of(&new);
+    if let (Value::Object(before), Value::Object(nothing)) = (&mut before, nothing) {
+        before.extend(nothing);
+    }
+    record(schema, (&before, &new), &mut managers, &writer);
+    managers.write_to(&mut new);
+    new
+}
+
 /// The managers before a write: those that the request names, or else those that the object has.
 fn believed(sent: Option<&Value>, had: Option<&Value>, is_subresource: bool) -> Managers {
     let had = || Managers::decode(had).unwrap_or_default();

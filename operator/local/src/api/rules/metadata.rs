@@ -72,6 +72,12 @@ pub(crate) fn check(kind: &Kind, object: &Value) -> Vec<Cause> {
     for finalizer in object::finalizers(object) {
         causes.extend(names::qualified(finalizer).iter().map(|why| invalid("metadata.finalizers", finalizer, why)));
     }
+    if !kind.is_custom {
+        for (place, finalizer) in object::finalizers(object).enumerate() {
+            let why = names::finalizer(finalizer);
+            causes.extend(why.map(|why| invalid(format!("metadata.finalizers[{place}]"), finalizer, why)));
+        }
+    }
     check_owners(object, &mut causes);
     causes
 }

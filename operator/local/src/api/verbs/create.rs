@@ -10,7 +10,7 @@ use crate::api::failure::Failure;
 use crate::api::kinds::Kind;
 use crate::api::object::{self, Key, Object};
 use crate::api::query::WriteOptions;
-use crate::api::rules::{builtin, metadata};
+use crate::api::rules::{builtin, defaults, metadata};
 use crate::api::show::events;
 use crate::api::state::{Place, State};
 use crate::fields::{self, Writer};
@@ -41,14 +41,20 @@ pub(crate) fn create(state: &mut State, world: &World<'_>, creation: Creation<'_
     name(&mut sent, world);
     stamp(kind, &mut sent, world, is_applied);
     check_namespace(state, target, object::name(&sent))?;
-    builtin::prepare_create(kind, &mut sent, &object::seconds(world.now));
+    defaults::of_new(kind, &mut sent);
     if !is_applied {
         let writer =
             Writer { manager: &options.manager, subresource: None, api_version: &kind.api_version, now: world.now };
-        sent = fields::update(&kind.schema, None, sent, writer);
+        sent = fields::create(&kind.schema, defaults::nothing_of(kind), sent, writer);
     }
+    builtin::prepare_create(kind, &mut sent, &object::seconds(world.now));
     let mut causes = metadata::check(kind, &sent);
-    causes.extend(kind.schema.validate(&sent, None));
+    causes.extend(builtin::check(kind, &sent));
+    for cause in kind.schema.validate_beside(&causes, &sent) {
+        if causes.iter().all(|found| found.field != cause.field) {
+            causes.push(cause);
+        }
+    }
     let name = object::name(&sent).to_owned();
     if !causes.is_empty() {
         return Err(Failure::invalid(kind, &name, &causes));
@@ -82,7 +88,7 @@ fn name(object: &mut Value, world: &World<'_>) {
 /// What only the server sets.
 fn stamp(kind: &Kind, object: &mut Value, world: &World<'_>, is_applied: bool) {
     let metadata = object::metadata_mut(object);
-    for field in ["resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"] {
+    for field in ["resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds"] {
         metadata.remove(field);
     }
     if !is_applied {

@@ -104,10 +104,18 @@ pub(crate) fn patch(
         return apply(state, world, target, patch.body, options);
     }
     let kind = &*target.kind;
+    if options.is_forced {
+        let cause = Cause {
+            reason: "FieldValueForbidden",
+            message: "Forbidden: may not be specified for non-apply patch".into(),
+            field: "force".into(),
+        };
+        return Err(Failure::invalid_options("PatchOptions", &cause));
+    }
     let live = state.get(&target.place()).cloned().ok_or_else(|| Failure::not_found(kind, &target.name))?;
     let mut new = events::shown(kind.view, live.value.clone());
     apply_to(target, &mut new, patch.format, &patch.body)?;
-    check_kind(kind, &new)?;
+    decode::check_patched(kind, &new)?;
     if let Some(cause) = changed_uid(&new, &live.value) {
         return Err(Failure::invalid(kind, &target.name, &[cause]));
     }
@@ -160,18 +168,6 @@ fn changed_uid(new: &Value, old: &Value) -> Option<Cause> {
     })
 }
 
-/// A patch may not make another kind of an object.
-fn check_kind(kind: &Kind, new: &Value) -> Result<(), Failure> {
-    let Some(given) = new["kind"].as_str().filter(|given| *given != kind.kind) else { return Ok(()) };
-    if kind.is_custom {
-        let message = format!("Invalid value: {given:?}: must be {}", kind.kind);
-        let cause = Cause { reason: "FieldValueInvalid", message, field: "kind".into() };
-        return Err(Failure::invalid(kind, object::name(new), &[cause]).called(given));
-    }
-    let why = format!("the kind in the data ({given}) does not match the expected kind ({})", kind.kind);
-    Err(Failure::invalid_patch(&new.to_string(), &why))
-}
-
 /// Server-side apply; makes the object if it is not there.
 fn apply(
     state: &mut State,
@@ -213,7 +209,16 @@ fn apply(
     let merged = fields::apply(&kind.schema, before, &sent, writer, options.is_forced).map_err(conflicts)?;
     let merged = events::shown(kind.view, merged);
     match live {
+        None if !object::uid(&sent).is_empty() => {
+            let uid = object::uid(&sent);
+            let why = format!(
+                "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+            );
+            Err(Failure::conflict(kind, &target.name, &why))
+        }
         None => {
+            // What is applied must say its name, which a patch of a live object need not.
+            decode::check_name(target, &merged)?;
             let creation = Creation { target, sent: merged, duplicates: &[], options, is_applied: true };
             create::create(state, world, creation)
         }
@@ -229,14 +234,13 @@ fn apply(
 fn check_applied(target: &Target, sent: &mut Value) -> Result<(), Failure> {
     let kind = &*target.kind;
     let named = (object::text(sent, "namespace").to_owned(), object::name(sent).to_owned());
-    if sent["apiVersion"].as_str().unwrap_or_default().is_empty()
-        || sent["kind"].as_str().unwrap_or_default().is_empty()
-    {
-        let of = |field: &str| sent[field].as_str().unwrap_or_default().to_owned();
-        return Err(Failure::bad_request(format!("invalid object type: {}, Kind={}", of("apiVersion"), of("kind"))));
+    if sent["apiVersion"] != kind.api_version.as_str() || sent["kind"] != kind.kind.as_str() {
+        let of = |field: &str| sent[field].as_str().unwrap_or_default();
+        let (group, version) = of("apiVersion").split_once('/').unwrap_or(("", of("apiVersion")));
+        let why = format!("invalid object type: {group}/{version}, Kind={}", of("kind"));
+        return Err(Failure::bad_request(why));
     }
-    decode::check_kind(kind, sent)?;
-    decode::check_place(target, sent)?;
+    decode::check_namespace(target, sent)?;
     if sent["metadata"]["managedFields"].as_array().is_some_and(|entries| !entries.is_empty()) {
         return Err(Failure::bad_request("metadata.managedFields must be nil"));
     }
@@ -269,32 +273,10 @@ fn only_part(target: &Target, mut sent: Value) -> Value {
 }
 
 fn conflicts(found: fields::Conflicts) -> Failure {
-    let conflicts = found.0;
-    let listed = match conflicts.as_slice() {
-        [one] => format!("Apply failed with 1 conflict: {}: {}", one.message, one.field),
-        several => {
-            let mut text = format!("Apply failed with {} conflicts: ", several.len());
-            let mut by_manager: Vec<(&str, Vec<&str>)> = Vec::new();
-            for conflict in several {
-                match by_manager.iter_mut().find(|(message, _)| *message == conflict.message) {
-                    Some((_, fields)) => fields.push(&conflict.field),
-                    None => by_manager.push((&conflict.message, vec![&conflict.field])),
-                }
-            }
-            let groups: Vec<String> = by_manager
-                .into_iter()
-                .map(|(message, fields)| match fields.as_slice() {
-                    [one] => format!("{message}: {one}"),
-                    several => format!("{message}:\n- {}", several.join("\n- ")),
-                })
-                .collect();
-            text += &groups.join("\n");
-            text
-        }
-    };
-    let causes: Vec<Value> = conflicts
+    let causes: Vec<Value> = found
+        .0
         .iter()
         .map(|one| json!({ "reason": "FieldManagerConflict", "message": one.message, "field": one.field }))
         .collect();
-    Failure::apply_conflicts(listed, &causes)
+    Failure::apply_conflicts(found.to_string(), &causes)
 }
