@@ -97,28 +97,30 @@ impl Asked<'_> {
                 let now = (self.server.settings().clock)();
                 Ok(json_response(StatusCode::OK, self.form.list(&page.objects, &page.meta, now)))
             }
-            Method::POST => {
-                let target = self.target("", Part::Whole)?;
-                if self.kind.is_namespaced && self.namespace.is_empty() {
-                    return Err(Failure::not_allowed());
-                }
-                let body = self.body()?;
-                let options = WriteOptions::of(&self.query, self.user_agent, "CreateOptions")?;
-                let creation = |sent| Creation {
-                    target: &target,
-                    sent,
-                    duplicates: &body.duplicates,
-                    options: &options,
-                    is_applied: false,
-                };
-                let sent = body.value.clone();
-                let written = self.server.write(|state, world| create::create(state, world, creation(sent))).await?;
-                Ok(self.written(&written))
-            }
-            Method::DELETE => self.delete_collection().await,
+            Method::POST => self.create().await,
+            Method::DELETE if !self.kind.is("", "Namespace") => self.delete_collection().await,
             Method::PUT | Method::PATCH if self.kind.is_custom => Err(Failure::bad_request("name must be provided")),
             _ => Err(Failure::not_allowed()),
         }
+    }
+
+    async fn create(&self) -> Result<Response<Body>, Failure> {
+        let target = self.target("", Part::Whole)?;
+        if self.kind.is_namespaced && self.namespace.is_empty() {
+            return Err(Failure::not_allowed());
+        }
+        let body = self.body()?;
+        let options = WriteOptions::of(&self.query, self.user_agent, "CreateOptions")?;
+        let creation = |sent| Creation {
+            target: &target,
+            sent,
+            duplicates: &body.duplicates,
+            options: &options,
+            is_applied: false,
+        };
+        let sent = body.value.clone();
+        let written = self.server.write(|state, world| create::create(state, world, creation(sent))).await?;
+        Ok(self.written(&written))
     }
 
     async fn object(
@@ -156,10 +158,16 @@ impl Asked<'_> {
             Method::PUT => self.put(&target).await,
             Method::PATCH => self.patch(&target).await,
             Method::DELETE if part == Part::Whole => {
-                let options = DeleteOptions::of(&self.query, &self.body()?.value)?;
+                let (options, warning) = self.delete_options()?;
                 let deleted = self.server.write(|state, world| delete::delete(state, world, &target, &options)).await?;
-                Ok(self.deleted(&deleted))
+                let mut response = self.deleted(&deleted);
+                if let Some(warning) = warning {
+                    warn(&mut response, warning);
+                }
+                Ok(response)
             }
+            // A cluster looks at the body alone, whatever the path names.
+            Method::POST if self.kind.is_custom && part == Part::Whole => self.create().await,
             Method::DELETE if self.kind.is_custom => Err(Failure::not_supported(&self.kind, "delete")),
             _ => Err(Failure::not_allowed()),
         }
@@ -193,9 +201,15 @@ impl Asked<'_> {
         Ok(self.written(&written))
     }
 
+    /// The options, and a warning where a default is not what everybody expects.
+    fn delete_options(&self) -> Result<(DeleteOptions, Option<&'static str>), Failure> {
+        let body = delete::parse(self.body, self.media_type)?;
+        Ok(DeleteOptions::of(&self.query, &body)?.or_default(&self.kind))
+    }
+
     async fn delete_collection(&self) -> Result<Response<Body>, Failure> {
         let selection = Selection::of(&self.kind, self.namespace, &self.query)?;
-        let options = DeleteOptions::of(&self.query, &self.body()?.value)?;
+        let (options, _) = self.delete_options()?;
         let (page, version) = self
             .server
             .write(|state, world| {
@@ -260,10 +274,7 @@ impl Asked<'_> {
         let status = if written.is_created { StatusCode::CREATED } else { StatusCode::OK };
         let mut response = json_response(status, self.form.object(&written.object, now));
         for warning in &written.warnings {
-            let text = format!("299 - {}", Value::from(warning.as_str()));
-            if let Ok(value) = HeaderValue::from_str(&text) {
-                response.headers_mut().append(header::WARNING, value);
-            }
+            warn(&mut response, warning);
         }
         response
     }
@@ -292,6 +303,13 @@ impl Asked<'_> {
             "details": details,
         });
         json_response(StatusCode::OK, status.to_string())
+    }
+}
+
+/// Adds a warning, which `kubectl` prints.
+fn warn(response: &mut Response<Body>, warning: &str) {
+    if let Ok(value) = HeaderValue::from_str(&format!("299 - {}", Value::from(warning))) {
+        response.headers_mut().append(header::WARNING, value);
     }
 }
 

@@ -61,6 +61,12 @@ pub(crate) fn unrecognized(what: &str, why: &str, bytes: &[u8]) -> Failure {
     ))
 }
 
+/// A refusal of [`unrecognized`] as the decoder said it, without what is said around it.
+pub(crate) fn without_wrapper(message: &str, what: &str) -> String {
+    let inner = message.strip_prefix(&format!("the object provided is unrecognized (must be of type {what}): "));
+    inner.and_then(|inner| inner.rsplit_once(" (")).map_or_else(|| message.to_owned(), |(why, _)| why.to_owned())
+}
+
 /// In Go's words, as far as they are known here.
 pub(crate) fn json_error(error: &serde_json::Error) -> String {
     if error.is_eof() { "unexpected end of JSON input".into() } else { error.to_string() }

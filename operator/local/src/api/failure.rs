@@ -167,6 +167,12 @@ impl Failure {
         Self::untyped(message)
     }
 
+    /// With another message.
+    pub(crate) fn reworded(mut self, reword: impl FnOnce(&str) -> String) -> Self {
+        self.message = reword(&self.message);
+        self
+    }
+
     /// About an object that calls itself another kind.
     pub(crate) fn called(mut self, kind: &str) -> Self {
         let own = self.details["kind"].as_str().unwrap_or_default().to_owned();

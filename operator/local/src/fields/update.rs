@@ -72,6 +72,7 @@ pub(super) fn record(schema: &Schema, (old, new): (&Value, &Value), managers: &m
         return;
     }
     let mine = managers.0.entry(Manager::updating(writer)).or_default();
-    *mine =
-        Entry { set: taken.union(&mine.set), api_version: writer.api_version.to_owned(), time: Some(time_of(writer)) };
+    // The API server writes down no time for what came by way of a scale.
+    let time = (writer.subresource != Some("scale")).then(|| time_of(writer));
+    *mine = Entry { set: taken.union(&mine.set), api_version: writer.api_version.to_owned(), time };
 }

@@ -41,8 +41,9 @@ impl Plain {
         }
     }
 
-    fn object(&mut self, fields: Map<String, Value>) -> Map<String, Value> {
+    fn object(&mut self, mut fields: Map<String, Value>) -> Map<String, Value> {
         self.learn_name(&fields);
+        sort_causes(&mut fields);
         // The version of a list or of a bookmark is that of the whole server, where others write too.
         let is_of_server = fields.contains_key("items") || fields.contains_key("rows") || is_bookmark(&fields);
         let mut plain = Map::new();
@@ -106,6 +107,22 @@ impl Plain {
             return NUMBER.replace_all(&text, "N").into_owned();
         }
         text.into_owned()
+    }
+}
+
+/// A cluster lists several causes in an order of chance: that of a Go map. The message says them all once more.
+fn sort_causes(fields: &mut Map<String, Value>) {
+    let Some(Value::Array(causes)) = fields.get_mut("details").and_then(|details| details.get_mut("causes")) else {
+        return;
+    };
+    if causes.len() < 2 {
+        return;
+    }
+    causes.sort_by_key(Value::to_string);
+    if let Some(Value::String(message)) = fields.get_mut("message")
+        && let Some((head, _)) = message.split_once(" is invalid: ")
+    {
+        *message = format!("{head} is invalid: [the causes]");
     }
 }
 

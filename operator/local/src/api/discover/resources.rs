@@ -11,6 +11,9 @@ const CUSTOM_VERBS: [&str; 8] = ["delete", "deletecollection", "get", "list", "p
 
 /// What can be done to a kind's objects.
 pub(super) fn verbs(kind: &Kind) -> Value {
+    if kind.is("", "Namespace") {
+        return VERBS.iter().filter(|verb| **verb != "deletecollection").copied().collect();
+    }
     json!(if kind.is_custom { CUSTOM_VERBS } else { VERBS })
 }
 

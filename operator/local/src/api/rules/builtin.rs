@@ -72,6 +72,9 @@ fn label_job(job: &mut Value) {
     let own = metadata.entry("labels").or_insert_with(|| json!({}));
     json_patch::merge(own, &labels);
     spec["selector"] = json!({ "matchLabels": { "batch.kubernetes.io/controller-uid": uid } });
+    if job["metadata"]["labels"].is_null() {
+        job["metadata"]["labels"] = job["spec"]["template"]["metadata"]["labels"].clone();
+    }
 }
 
 /// What is wrong with an object that its schema does not know.

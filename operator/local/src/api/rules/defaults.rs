@@ -18,16 +18,24 @@ pub(crate) fn of_new(kind: &Kind, object: &mut Value) {
             labels["kubernetes.io/metadata.name"] = name.into();
         }
         ("", "Pod") => {
-            let spec = &mut object["spec"];
-            fill(spec, "enableServiceLinks", json!(true));
-            fill(spec, "serviceAccountName", json!("default"));
-            fill(spec, "preemptionPolicy", json!("PreemptLowerPriority"));
-            fill(spec, "priority", json!(0));
+            fill(&mut object["spec"], "enableServiceLinks", json!(true));
         }
         ("batch", "Job") => default_job(object),
         _ => {}
     }
     drop_nulls(object);
+}
+
+/// Fills in what a cluster's admission plugins do, which makes them nobody's fields.
+pub(crate) fn admit(kind: &Kind, object: &mut Value) {
+    if kind.is("", "Pod") {
+        let spec = &mut object["spec"];
+        fill(spec, "serviceAccountName", json!("default"));
+        // Its older name.
+        spec["serviceAccount"] = spec["serviceAccountName"].clone();
+        fill(spec, "preemptionPolicy", json!("PreemptLowerPriority"));
+        fill(spec, "priority", json!(0));
+    }
 }
 
 /// Fills in an object that is written over another one.
@@ -167,8 +175,15 @@ fn default_probe(probe: &mut Value) {
     }
 }
 
-/// What is limited is asked for, unless less is.
+/// What is limited is asked for, unless less is. Quantities are texts.
 fn default_requests(resources: &mut Value) {
+    for list in ["limits", "requests"] {
+        for quantity in resources.get_mut(list).and_then(Value::as_object_mut).into_iter().flat_map(|all| all.values_mut()) {
+            if quantity.is_number() {
+                *quantity = quantity.to_string().into();
+            }
+        }
+    }
     for (name, limit) in resources["limits"].as_object().cloned().into_iter().flatten() {
         if !resources["requests"].is_object() {
             resources["requests"] = json!({});

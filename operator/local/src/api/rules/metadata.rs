@@ -117,6 +117,21 @@ fn check_owners(object: &Value, causes: &mut Vec<Cause>) {
     }
 }
 
+/// Takes out what is empty, as Go's type leaves it out.
+pub(crate) fn drop_empty(object: &mut Value) {
+    for field in ["annotations", "finalizers", "labels", "ownerReferences"] {
+        let metadata = object::metadata_mut(object);
+        let is_empty = match metadata.get(field) {
+            Some(Value::Array(items)) => items.is_empty(),
+            Some(Value::Object(fields)) => fields.is_empty(),
+            _ => false,
+        };
+        if is_empty {
+            metadata.remove(field);
+        }
+    }
+}
+
 /// Gives `new` what only the server sets in metadata, where the client left it out.
 pub(crate) fn carry_over(new: &mut Value, old: &Value) {
     let metadata = object::metadata_mut(new);

@@ -212,7 +212,12 @@ pub(crate) fn leases() -> Vec<Column> {
 }
 
 pub(crate) fn definitions() -> Vec<Column> {
-    with(vec![
+    let is_established = |object: &Value| {
+        let mut conditions = items(&object["status"]["conditions"]);
+        conditions.any(|one| one["type"] == "Established" && one["status"] == "True").into()
+    };
+    vec![
+        name_column(),
         built("Scope", "string", |object| object["spec"]["scope"].clone()),
         built("Versions", "string", |object| {
             let served = items(&object["spec"]["versions"]).filter(|version| version["served"] == true);
@@ -222,5 +227,13 @@ pub(crate) fn definitions() -> Vec<Column> {
             });
             shown.collect::<Vec<_>>().join(",").into()
         }),
-    ])
+        built("Created At", "date", |object| object["metadata"]["creationTimestamp"].clone()),
+        wide(built("Group", "string", |object| object["spec"]["group"].clone())),
+        wide(built("Kind", "string", |object| object["spec"]["names"]["kind"].clone())),
+        wide(built("ShortNames", "string", |object| {
+            let names = items(&object["spec"]["names"]["shortNames"]).filter_map(Value::as_str);
+            names.collect::<Vec<_>>().join(",").into()
+        })),
+        wide(built("Established", "boolean", is_established)),
+    ]
 }

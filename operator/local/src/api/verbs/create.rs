@@ -14,6 +14,7 @@ use crate::api::rules::{builtin, defaults, metadata};
 use crate::api::show::events;
 use crate::api::state::{Place, State};
 use crate::fields::{self, Writer};
+use crate::schema::Cause;
 
 /// What is to be created, and how.
 pub(crate) struct Creation<'a> {
@@ -47,14 +48,14 @@ pub(crate) fn create(state: &mut State, world: &World<'_>, creation: Creation<'_
             Writer { manager: &options.manager, subresource: None, api_version: &kind.api_version, now: world.now };
         sent = fields::create(&kind.schema, defaults::nothing_of(kind), sent, writer);
     }
+    defaults::admit(kind, &mut sent);
     builtin::prepare_create(kind, &mut sent, &object::seconds(world.now));
     let mut causes = metadata::check(kind, &sent);
     causes.extend(builtin::check(kind, &sent));
-    for cause in kind.schema.validate_beside(&causes, &sent) {
-        if causes.iter().all(|found| found.field != cause.field) {
-            causes.push(cause);
-        }
-    }
+    let is_known = |cause: &Cause| causes.iter().any(|found| found.reason == cause.reason && found.field == cause.field);
+    let more: Vec<Cause> =
+        kind.schema.validate_beside(&causes, &sent).into_iter().filter(|cause| !is_known(cause)).collect();
+    causes.extend(more);
     let name = object::name(&sent).to_owned();
     if !causes.is_empty() {
         return Err(Failure::invalid(kind, &name, &causes));

@@ -90,21 +90,21 @@ fn not_an_object(kind: &Kind, sent: &Value) -> Failure {
 /// Gives the object the namespace of the path; refuses another, and another name.
 pub(crate) fn check_place(target: &Target, sent: &mut Value) -> Result<(), Failure> {
     check_namespace(target, sent)?;
-    check_name(target, sent)
-}
-
-/// Gives the object the namespace of the path; refuses another.
-pub(crate) fn check_namespace(target: &Target, sent: &mut Value) -> Result<(), Failure> {
-    let namespace = object::text(sent, "namespace");
     if target.kind.is_namespaced {
-        if !namespace.is_empty() && namespace != target.namespace {
-            return Err(Failure::bad_request(
-                "the namespace of the provided object does not match the namespace sent on the request",
-            ));
-        }
         object::metadata_mut(sent).insert("namespace".into(), target.namespace.as_str().into());
     } else {
         object::metadata_mut(sent).remove("namespace");
+    }
+    check_name(target, sent)
+}
+
+/// Refuses an object of another namespace than that of the path.
+pub(crate) fn check_namespace(target: &Target, sent: &Value) -> Result<(), Failure> {
+    let namespace = object::text(sent, "namespace");
+    if target.kind.is_namespaced && !namespace.is_empty() && namespace != target.namespace {
+        return Err(Failure::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
     }
     Ok(())
 }
@@ -146,6 +146,7 @@ pub(crate) fn decode(
         .chain(duplicates.iter().map(|path| format!("duplicate field {path:?}")))
         .collect();
     kind.schema.default(object);
+    metadata::drop_empty(object);
     if !kind.is_custom {
         check_decodable(kind, object, source)?;
     }

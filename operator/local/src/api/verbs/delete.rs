@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{Target, World};
+use crate::api::body;
 use crate::api::chores::{Chore, FOREGROUND, ORPHAN};
 use crate::api::failure::Failure;
 use crate::api::kinds::Kind;
@@ -20,6 +21,9 @@ pub(crate) enum Propagation {
     Orphan,
 }
 
+const JOB_WARNING: &str = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background \
+                           to remove them or set propagationPolicy=Orphan to suppress this warning";
+
 /// The options of a deletion.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct DeleteOptions {
@@ -30,7 +34,29 @@ pub(crate) struct DeleteOptions {
     pub(crate) is_dry_run: bool,
 }
 
+/// The body of a deletion: its options, or nothing.
+pub(crate) fn parse(sent: &[u8], media_type: &str) -> Result<Value, Failure> {
+    let body = body::parse(sent, media_type, "DeleteOptions")
+        .map_err(|failure| failure.reworded(|message| body::without_wrapper(message, "DeleteOptions")))?;
+    match body.value["kind"].as_str() {
+        None | Some("" | "DeleteOptions") => Ok(body.value),
+        Some(other) => {
+            let version = body.value["apiVersion"].as_str().unwrap_or_default();
+            Err(Failure::bad_request(format!("no kind {other:?} is registered for version {version:?}")))
+        }
+    }
+}
+
 impl DeleteOptions {
+    /// With what becomes of dependents where nothing was said: a Job's pods stay, as they always did, with a warning.
+    pub(crate) fn or_default(mut self, kind: &Kind) -> (Self, Option<&'static str>) {
+        if !kind.is("batch", "Job") || self.propagation.is_some() {
+            return (self, None);
+        }
+        self.propagation = Some(Propagation::Orphan);
+        (self, Some(JOB_WARNING))
+    }
+
     /// Of the query and the body; the body goes before.
     pub(crate) fn of(query: &Query, body: &Value) -> Result<Self, Failure> {
         let grace_seconds = match body["gracePeriodSeconds"].as_i64() {
@@ -104,6 +130,7 @@ pub(crate) fn delete(
         mark(&mut new, world, grace);
     }
     if is_namespace {
+        object::metadata_mut(&mut new).remove("deletionGracePeriodSeconds");
         new["status"]["phase"] = "Terminating".into();
     }
     if options.is_dry_run {

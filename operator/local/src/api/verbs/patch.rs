@@ -259,7 +259,7 @@ fn only_part(target: &Target, mut sent: Value) -> Value {
     match target.part {
         Part::Status => {
             fields.retain(|field, _| matches!(field.as_str(), "apiVersion" | "kind" | "metadata" | "status"));
-            let metadata = &fields["metadata"];
+            let metadata = fields.get("metadata").unwrap_or(&Value::Null);
             let kept: serde_json::Map<String, Value> = ["name", "namespace", "resourceVersion"]
                 .into_iter()
                 .filter_map(|field| Some((field.to_owned(), metadata.get(field)?.clone())))
