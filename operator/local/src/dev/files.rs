@@ -123,7 +123,15 @@ fn documents(file: &Path) -> Vec<Document> {
         Ok(text) => text,
         Err(error) => return vec![document(shown, Err(error.to_string()))],
     };
-    let parts: Vec<_> = serde_yaml::Deserializer::from_str(&text).map(Value::deserialize).collect();
+    let mut parts = Vec::new();
+    for part in serde_yaml::Deserializer::from_str(&text) {
+        let part = Value::deserialize(part);
+        let is_fault = part.is_err();
+        parts.push(part);
+        if is_fault {
+            break; // behind a fault of YAML nothing can be told apart: the parser gives it again for ever
+        }
+    }
     let is_alone = parts.len() == 1;
     let mut found = Vec::new();
     for (index, part) in parts.into_iter().enumerate() {
@@ -135,10 +143,7 @@ fn documents(file: &Path) -> Vec<Document> {
                 found.extend(items.into_iter().map(|item| document(place.clone(), Ok(item))));
             }
             Ok(object) => found.push(document(place, Ok(object))),
-            Err(error) => {
-                found.push(document(place, Err(error.to_string())));
-                break; // behind a fault of YAML nothing can be told apart
-            }
+            Err(error) => found.push(document(place, Err(error.to_string()))),
         }
     }
     found
