@@ -33,7 +33,11 @@ async fn the_same_requests_get_the_same_answers() -> Result<()> {
     }
     println!("{} requests compared, {} differ ({} of them known)", count.compared, count.differ, count.known);
     assert!(count.compared > 0, "there are no requests in the table");
-    assert_eq!((count.differ - count.known, count.stale), (0, 0), "differences above: unknown ones, and none where known");
+    assert_eq!(
+        (count.differ - count.known, count.stale),
+        (0, 0),
+        "differences above: unknown ones, and none where known"
+    );
     Ok(())
 }
 

@@ -14,6 +14,7 @@ mod generate;
 mod images;
 mod kubectl;
 mod packages;
+mod record;
 mod run;
 mod test;
 
@@ -43,6 +44,8 @@ enum Command {
         /// Only tests whose name contains this.
         filter: Option<String>,
     },
+    /// Records anew what a real API server answers to the requests in `operator/local/tests/requests`.
+    Record,
     /// Measures.
     Bench {
         #[command(subcommand)]
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
         Command::Demo => demo::demo(),
         Command::Test => return test::test(),
         Command::E2e { full, filter } => e2e::e2e(full, filter.as_deref()),
+        Command::Record => record::record(),
         Command::Bench { what } => bench::bench(&what),
         Command::Generate { check } => generate::generate(check),
         Command::Images { to: None } => images::images(),

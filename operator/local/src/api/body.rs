@@ -56,9 +56,7 @@ pub(crate) fn unrecognized(what: &str, why: &str, bytes: &[u8]) -> Failure {
         _ => data_encoding::HEXLOWER.encode(first),
     };
     let more = if first.len() < bytes.len() { " ..." } else { "" };
-    Failure::bad_request(format!(
-        "the object provided is unrecognized (must be of type {what}): {why} ({shown}{more})"
-    ))
+    Failure::bad_request(format!("the object provided is unrecognized (must be of type {what}): {why} ({shown}{more})"))
 }
 
 /// A refusal of [`unrecognized`] as the decoder said it, without what is said around it.

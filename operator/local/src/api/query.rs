@@ -25,9 +25,9 @@ impl Query {
 
     pub(crate) fn number(&self, name: &str) -> Result<Option<u64>, Failure> {
         let Some(text) = self.get(name) else { return Ok(None) };
-        let number = text.parse().map_err(|_| {
-            Failure::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))
-        })?;
+        let number = text
+            .parse()
+            .map_err(|_| Failure::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax")))?;
         Ok(Some(number))
     }
 
@@ -110,7 +110,9 @@ pub(crate) fn is_dry_run(query: &Query, kind: &str) -> Result<bool, Failure> {
     match query.get("dryRun") {
         None => Ok(false),
         Some("All") => Ok(true),
-        Some(other) => Err(Failure::invalid_options(kind, &not_supported_in("dryRun", &format!("[{other:?}]"), r#""All""#))),
+        Some(other) => {
+            Err(Failure::invalid_options(kind, &not_supported_in("dryRun", &format!("[{other:?}]"), r#""All""#)))
+        }
     }
 }
 

@@ -6,8 +6,7 @@ use std::sync::LazyLock;
 use regex::{Captures, Regex};
 use serde_json::{Map, Value};
 
-static UID: LazyLock<Regex> =
-    LazyLock::new(|| pattern("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"));
+static UID: LazyLock<Regex> = LazyLock::new(|| pattern("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"));
 /// Times of the servers: those that the table sends lie in an earlier century.
 static TIME: LazyLock<Regex> = LazyLock::new(|| pattern(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"));
 static AGE: LazyLock<Regex> = LazyLock::new(|| pattern(r"^(\d+[smh])+$"));
@@ -44,6 +43,10 @@ impl Plain {
     fn object(&mut self, mut fields: Map<String, Value>) -> Map<String, Value> {
         self.learn_name(&fields);
         sort_causes(&mut fields);
+        // Kinds of definitions come in an order of chance, too.
+        if let Some(Value::Array(resources)) = fields.get_mut("resources") {
+            resources.sort_by_key(|resource| resource["name"].to_string());
+        }
         // The version of a list or of a bookmark is that of the whole server, where others write too.
         let is_of_server = fields.contains_key("items") || fields.contains_key("rows") || is_bookmark(&fields);
         let mut plain = Map::new();

@@ -99,9 +99,13 @@ pub(crate) fn check(kind: &Kind, object: &Value) -> Vec<Cause> {
                 }
             }
         }
-        ("", "Event") if object["involvedObject"]["namespace"] != object["metadata"]["namespace"] => {
+        ("", "Event") => {
+            // What is said of an object of the cluster stands in the namespace `default`.
             let found = object["involvedObject"]["namespace"].as_str().unwrap_or_default();
-            causes.push(invalid("involvedObject.namespace", found, "does not match event.namespace"));
+            let wanted = if found.is_empty() { "default" } else { found };
+            if object::text(object, "namespace") != wanted {
+                causes.push(invalid("involvedObject.namespace", found, "does not match event.namespace"));
+            }
         }
         ("batch", "Job") => {
             let policy = object["spec"]["template"]["spec"]["restartPolicy"].as_str().unwrap_or_default();

@@ -178,7 +178,9 @@ fn default_probe(probe: &mut Value) {
 /// What is limited is asked for, unless less is. Quantities are texts.
 fn default_requests(resources: &mut Value) {
     for list in ["limits", "requests"] {
-        for quantity in resources.get_mut(list).and_then(Value::as_object_mut).into_iter().flat_map(|all| all.values_mut()) {
+        for quantity in
+            resources.get_mut(list).and_then(Value::as_object_mut).into_iter().flat_map(|all| all.values_mut())
+        {
             if quantity.is_number() {
                 *quantity = quantity.to_string().into();
             }

@@ -65,7 +65,8 @@ pub(crate) fn config_key(key: &str) -> Option<&'static str> {
 /// What is wrong with a finalizer of one of Kubernetes' own kinds, beside what is wrong with any.
 pub(crate) fn finalizer(name: &str) -> Option<&'static str> {
     let is_standard = matches!(name, "kubernetes" | "orphan" | "foregroundDeletion");
-    (!is_standard && !name.contains('/')).then_some("name is neither a standard finalizer name nor is it fully qualified")
+    (!is_standard && !name.contains('/'))
+        .then_some("name is neither a standard finalizer name nor is it fully qualified")
 }
 
 /// What is wrong with the value of a label.

@@ -74,7 +74,9 @@ fn requirement(term: &str, kind: &Kind) -> Result<Requirement, Failure> {
         None if kind.is("batch", "Job") => {
             Err(Failure::bad_request(format!("field label {label:?} not supported for {}", kind.kind)))
         }
-        None if kind.is_custom || !kind.selectable.is_empty() => Err(Failure::bad_request(format!("field label not supported: {label}"))),
+        None if kind.is_custom || !kind.selectable.is_empty() => {
+            Err(Failure::bad_request(format!("field label not supported: {label}")))
+        }
         None => Err(Failure::bad_request(format!(
             "{label:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
         ))),

@@ -146,7 +146,9 @@ fn values(words: &mut Words<'_>) -> Result<Vec<String>, Failure> {
 
 fn number(word: &str) -> Result<i64, Failure> {
     word.parse().map_err(|_| {
-        unparsable(format!("values[0]: Invalid value: {word:?}: for 'Gt', 'Lt' operators, the value must be an integer"))
+        unparsable(format!(
+            "values[0]: Invalid value: {word:?}: for 'Gt', 'Lt' operators, the value must be an integer"
+        ))
     })
 }
 

@@ -52,7 +52,8 @@ pub(crate) fn create(state: &mut State, world: &World<'_>, creation: Creation<'_
     builtin::prepare_create(kind, &mut sent, &object::seconds(world.now));
     let mut causes = metadata::check(kind, &sent);
     causes.extend(builtin::check(kind, &sent));
-    let is_known = |cause: &Cause| causes.iter().any(|found| found.reason == cause.reason && found.field == cause.field);
+    let is_known =
+        |cause: &Cause| causes.iter().any(|found| found.reason == cause.reason && found.field == cause.field);
     let more: Vec<Cause> =
         kind.schema.validate_beside(&causes, &sent).into_iter().filter(|cause| !is_known(cause)).collect();
     causes.extend(more);
@@ -63,7 +64,11 @@ pub(crate) fn create(state: &mut State, world: &World<'_>, creation: Creation<'_
     let place = Place { table: kind.table, key: Key::of(&sent) };
     if let Some(live) = state.get(&place) {
         let is_deleting = object::is_deleting(&live.value);
-        return Err(if is_deleting { Failure::still_exists(kind, &name) } else { Failure::already_exists(kind, &name) });
+        return Err(if is_deleting {
+            Failure::still_exists(kind, &name)
+        } else {
+            Failure::already_exists(kind, &name)
+        });
     }
     if options.is_dry_run {
         return Ok(Written { object: Object::of(sent).into(), warnings, is_created: true });

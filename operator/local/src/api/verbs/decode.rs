@@ -82,7 +82,8 @@ fn not_an_object(kind: &Kind, sent: &Value) -> Failure {
         Value::Bool(_) => "bool",
         _ => "number",
     };
-    let wanted = r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
+    let wanted =
+        r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
     let why = format!("{NO_KIND}json: cannot unmarshal {found} into Go value of type {wanted}");
     body::unrecognized(&kind.kind, &why, sent.to_string().as_bytes())
 }

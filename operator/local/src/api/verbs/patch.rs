@@ -211,9 +211,8 @@ fn apply(
     match live {
         None if !object::uid(&sent).is_empty() => {
             let uid = object::uid(&sent);
-            let why = format!(
-                "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
-            );
+            let why =
+                format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
             Err(Failure::conflict(kind, &target.name, &why))
         }
         None => {

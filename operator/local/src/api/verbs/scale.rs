@@ -35,9 +35,9 @@ pub(crate) fn update(
     }
     let replicas = match &scale["spec"]["replicas"] {
         Value::Null => 0,
-        found => found.as_i64().ok_or_else(|| {
-            Failure::invalid_patch(&scale.to_string(), "spec.replicas must be of type integer")
-        })?,
+        found => found
+            .as_i64()
+            .ok_or_else(|| Failure::invalid_patch(&scale.to_string(), "spec.replicas must be of type integer"))?,
     };
     put(&mut new, &paths.spec, replicas.into());
     let change = Change { target, live, new, duplicates: &[], options, source: Source::Body, is_applied: false };
