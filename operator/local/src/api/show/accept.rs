@@ -19,9 +19,12 @@ const OFFERED_AS_WATCH: &str = "application/json;stream=watch, application/vnd.k
 
 /// The first of the accepted types that is offered here.
 pub(crate) fn shape(accept: Option<&str>, kind: &Kind) -> Result<Shape, Failure> {
-    find(accept).ok_or_else(|| match kind.is_custom {
-        true => Failure::not_acceptable(OFFERED),
-        false => Failure::no_representation(&format!("{OFFERED}, {OFFERED_AS_WATCH}")),
+    find(accept).ok_or_else(|| {
+        if kind.is_custom {
+            Failure::not_acceptable(OFFERED)
+        } else {
+            Failure::no_representation(&format!("{OFFERED}, {OFFERED_AS_WATCH}"))
+        }
     })
 }
 

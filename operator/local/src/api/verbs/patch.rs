@@ -206,7 +206,8 @@ fn apply(
         now: world.now,
     };
     let before = live.as_ref().map(|live| &live.value);
-    let merged = fields::apply(&kind.schema, before, &sent, writer, options.is_forced).map_err(conflicts)?;
+    let merged = fields::apply(&kind.schema, before, &sent, writer, options.is_forced);
+    let merged = merged.map_err(|found| conflicts(&found))?;
     let merged = events::shown(kind.view, merged);
     match live {
         None if !object::uid(&sent).is_empty() => {
@@ -271,7 +272,7 @@ fn only_part(target: &Target, mut sent: Value) -> Value {
     sent
 }
 
-fn conflicts(found: fields::Conflicts) -> Failure {
+fn conflicts(found: &fields::Conflicts) -> Failure {
     let causes: Vec<Value> = found
         .0
         .iter()
