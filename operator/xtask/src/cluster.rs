@@ -38,6 +38,12 @@ impl Cluster {
         Self { settings, name: "test".into() }
     }
 
+    /// One of its own for the recording of answers, so that nobody else writes there.
+    pub(crate) fn for_recording() -> Self {
+        let settings = vec![("E2E_NAME", "record".into()), ("E2E_NET", "10.97".into())];
+        Self { settings, name: "record".into() }
+    }
+
     /// One whose bucket lies in this folder, and so outlives it.
     pub(crate) fn with_buckets(folder: &Path) -> Self {
         let buckets = folder.display().to_string();

@@ -14,6 +14,7 @@ mod generate;
 mod images;
 mod kubectl;
 mod packages;
+mod record;
 mod run;
 mod soak;
 mod test;
@@ -44,6 +45,8 @@ enum Command {
         /// Only tests whose name contains this.
         filter: Option<String>,
     },
+    /// Records anew what a real API server answers to the requests in `operator/local/tests/requests`.
+    Record,
     /// Measures.
     Bench {
         #[command(subcommand)]
@@ -86,6 +89,7 @@ fn main() -> ExitCode {
         Command::Demo => demo::demo(),
         Command::Test => return test::test(),
         Command::E2e { full, filter } => e2e::e2e(full, filter.as_deref()),
+        Command::Record => record::record(),
         Command::Bench { what } => bench::bench(&what),
         Command::Soak(soak) => soak::soak(&soak),
         Command::Generate { check } => generate::generate(check),

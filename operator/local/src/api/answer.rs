@@ -53,11 +53,15 @@ pub(crate) async fn answer(
     {
         return found;
     }
-    let route = Route::parse(path).ok_or_else(Failure::no_such_path)?;
+    let route = Route::parse(path).ok_or_else(Failure::no_page)?;
     if let Some(review) = reviews::answer(&route, &head.method, &body) {
         return review;
     }
-    let kind = kinds.find(route.group, route.version, route.plural).cloned().ok_or_else(Failure::no_such_path)?;
+    let kind = kinds.find(route.group, route.version, route.plural).cloned();
+    let kind = kind.ok_or_else(|| nothing_at(kinds.has_builtin(route.group, route.version)))?;
+    if !kind.is_namespaced && !route.namespace.is_empty() {
+        return Err(nothing_at(!kind.is_custom));
+    }
     let query = Query::parse(head.uri.query());
     let rows = match query.get("includeObject") {
         Some("None") => Rows::None,
@@ -66,7 +70,7 @@ pub(crate) async fn answer(
     };
     // A log is text, whatever else the client would take.
     let is_log = route.subresource == Some("log");
-    let shape = if is_log { accept::Shape::Whole } else { accept::shape(header(header::ACCEPT))? };
+    let shape = if is_log { accept::Shape::Whole } else { accept::shape(header(header::ACCEPT), &kind)? };
     let asked = Asked {
         server,
         form: Form { kind: kind.clone(), shape, rows },
@@ -93,27 +97,30 @@ impl Asked<'_> {
                 let now = (self.server.settings().clock)();
                 Ok(json_response(StatusCode::OK, self.form.list(&page.objects, &page.meta, now)))
             }
-            Method::POST => {
-                let target = self.target("", Part::Whole)?;
-                if self.kind.is_namespaced && self.namespace.is_empty() {
-                    return Err(Failure::not_allowed());
-                }
-                let body = self.body()?;
-                let options = WriteOptions::of(&self.query, self.user_agent)?;
-                let creation = |sent| Creation {
-                    target: &target,
-                    sent,
-                    duplicates: &body.duplicates,
-                    options: &options,
-                    is_applied: false,
-                };
-                let sent = body.value.clone();
-                let written = self.server.write(|state, world| create::create(state, world, creation(sent))).await?;
-                Ok(self.written(&written))
-            }
-            Method::DELETE => self.delete_collection().await,
+            Method::POST => self.create().await,
+            Method::DELETE if !self.kind.is("", "Namespace") => self.delete_collection().await,
+            Method::PUT | Method::PATCH if self.kind.is_custom => Err(Failure::bad_request("name must be provided")),
             _ => Err(Failure::not_allowed()),
         }
+    }
+
+    async fn create(&self) -> Result<Response<Body>, Failure> {
+        let target = self.target("", Part::Whole)?;
+        if self.kind.is_namespaced && self.namespace.is_empty() {
+            return Err(Failure::not_allowed());
+        }
+        let body = self.body()?;
+        let options = WriteOptions::of(&self.query, self.user_agent, "CreateOptions")?;
+        let creation = |sent| Creation {
+            target: &target,
+            sent,
+            duplicates: &body.duplicates,
+            options: &options,
+            is_applied: false,
+        };
+        let sent = body.value.clone();
+        let written = self.server.write(|state, world| create::create(state, world, creation(sent))).await?;
+        Ok(self.written(&written))
     }
 
     async fn object(
@@ -131,6 +138,7 @@ impl Asked<'_> {
                 let target = self.target(name, Part::Whole)?;
                 return logs::answer(self.server, &target, &self.query, stop).await;
             }
+            Some(_) if self.kind.is_custom => return Err(Failure::not_found(&self.kind, name)),
             Some(_) => return Err(Failure::no_such_path()),
         };
         let target = self.target(name, part)?;
@@ -141,6 +149,7 @@ impl Asked<'_> {
                 Ok(json_response(StatusCode::OK, found.to_string()))
             }
             Method::GET => {
+                self.query.exact_version()?;
                 let found = self.server.state().get(&target.place()).cloned();
                 let found = found.ok_or_else(|| Failure::not_found(&self.kind, name))?;
                 let now = (self.server.settings().clock)();
@@ -149,17 +158,24 @@ impl Asked<'_> {
             Method::PUT => self.put(&target).await,
             Method::PATCH => self.patch(&target).await,
             Method::DELETE if part == Part::Whole => {
-                let options = DeleteOptions::of(&self.query, &self.body()?.value)?;
+                let (options, warning) = self.delete_options()?;
                 let deleted = self.server.write(|state, world| delete::delete(state, world, &target, &options)).await?;
-                Ok(self.deleted(&deleted))
+                let mut response = self.deleted(&deleted);
+                if let Some(warning) = warning {
+                    warn(&mut response, warning);
+                }
+                Ok(response)
             }
+            // A cluster looks at the body alone, whatever the path names.
+            Method::POST if self.kind.is_custom && part == Part::Whole => self.create().await,
+            Method::DELETE if self.kind.is_custom => Err(Failure::not_supported(&self.kind, "delete")),
             _ => Err(Failure::not_allowed()),
         }
     }
 
     async fn put(&self, target: &Target) -> Result<Response<Body>, Failure> {
         let body = self.body()?;
-        let options = WriteOptions::of(&self.query, self.user_agent)?;
+        let options = WriteOptions::of(&self.query, self.user_agent, "UpdateOptions")?;
         if target.part == Part::Scale {
             let scale =
                 self.server.write(|state, world| scale::update(state, world, target, &body.value, &options)).await?;
@@ -173,9 +189,9 @@ impl Asked<'_> {
     }
 
     async fn patch(&self, target: &Target) -> Result<Response<Body>, Failure> {
-        let format = Format::of(self.media_type).ok_or_else(|| Failure::unsupported_media(patch::ACCEPTED))?;
-        let options = WriteOptions::of(&self.query, self.user_agent)?;
-        let body = body::parse(self.body, "application/yaml", &self.kind.kind)?;
+        let format = Format::of(self.media_type, &self.kind)?;
+        let options = WriteOptions::of(&self.query, self.user_agent, "PatchOptions")?;
+        let body = patch::parse(self.body, format)?;
         let patch = Patch { format, body: body.value, duplicates: body.duplicates };
         if target.part == Part::Scale {
             let scale = self.server.write(|state, world| scale::patch(state, world, target, &patch, &options)).await?;
@@ -185,9 +201,15 @@ impl Asked<'_> {
         Ok(self.written(&written))
     }
 
+    /// The options, and a warning where a default is not what everybody expects.
+    fn delete_options(&self) -> Result<(DeleteOptions, Option<&'static str>), Failure> {
+        let body = delete::parse(self.body, self.media_type)?;
+        Ok(DeleteOptions::of(&self.query, &body)?.or_default(&self.kind))
+    }
+
     async fn delete_collection(&self) -> Result<Response<Body>, Failure> {
         let selection = Selection::of(&self.kind, self.namespace, &self.query)?;
-        let options = DeleteOptions::of(&self.query, &self.body()?.value)?;
+        let (options, _) = self.delete_options()?;
         let (page, version) = self
             .server
             .write(|state, world| {
@@ -232,7 +254,7 @@ impl Asked<'_> {
 
     fn target(&self, name: &str, part: Part) -> Result<Target, Failure> {
         if self.kind.is_namespaced == self.namespace.is_empty() && !(name.is_empty() && self.namespace.is_empty()) {
-            return Err(Failure::no_such_path());
+            return Err(nothing_at(!self.kind.is_custom));
         }
         Ok(Target { kind: self.kind.clone(), namespace: self.namespace.into(), name: name.into(), part })
     }
@@ -252,10 +274,7 @@ impl Asked<'_> {
         let status = if written.is_created { StatusCode::CREATED } else { StatusCode::OK };
         let mut response = json_response(status, self.form.object(&written.object, now));
         for warning in &written.warnings {
-            let text = format!("299 - {}", Value::from(warning.as_str()));
-            if let Ok(value) = HeaderValue::from_str(&text) {
-                response.headers_mut().append(header::WARNING, value);
-            }
+            warn(&mut response, warning);
         }
         response
     }
@@ -285,6 +304,18 @@ impl Asked<'_> {
         });
         json_response(StatusCode::OK, status.to_string())
     }
+}
+
+/// Adds a warning, which `kubectl` prints.
+fn warn(response: &mut Response<Body>, warning: &str) {
+    if let Ok(value) = HeaderValue::from_str(&format!("299 - {}", Value::from(warning))) {
+        response.headers_mut().append(header::WARNING, value);
+    }
+}
+
+/// 404: a cluster tells of its own paths in JSON, and of all others in plain text.
+fn nothing_at(is_builtin: bool) -> Failure {
+    if is_builtin { Failure::no_such_path() } else { Failure::no_page() }
 }
 
 /// An answer in JSON.

@@ -23,11 +23,7 @@ pub(crate) fn parse(bytes: &[u8], media_type: &str, what: &str) -> Result<Body, 
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Ok(Body { value: Value::Null, duplicates: Vec::new() });
     }
-    let unreadable = |error: &dyn std::fmt::Display| {
-        Failure::bad_request(format!(
-            "the object provided is unrecognized (must be of type {what}): couldn't get version/kind; json parse error: {error}"
-        ))
-    };
+    let unreadable = |error: String| unrecognized(what, &error, bytes);
     if media_type.starts_with(protobuf::MEDIA_TYPE) {
         let value = protobuf::decode(bytes).map_err(|error| Failure::bad_request(error.to_string()))?;
         return Ok(Body { value, duplicates: Vec::new() });
@@ -38,11 +34,49 @@ pub(crate) fn parse(bytes: &[u8], media_type: &str, what: &str) -> Result<Body, 
             Ok(Body { value, duplicates: super::duplicates::find(bytes) })
         }
         Err(_) if media_type.contains("yaml") => {
-            let mut value = serde_yaml::from_slice(bytes).map_err(|error| unreadable(&error))?;
+            let mut value = serde_yaml::from_slice(bytes).map_err(|error| unreadable(yaml_error(&error)))?;
             whole_numbers(&mut value);
             Ok(Body { value, duplicates: Vec::new() })
         }
-        Err(error) => Err(unreadable(&error)),
+        Err(error) => Err(unreadable(format!("{NO_KIND}{}", json_error(&error)))),
+    }
+}
+
+/// What a decoder says first that looks for the kind of what it decodes.
+pub(crate) const NO_KIND: &str = "couldn't get version/kind; json parse error: ";
+/// How much of a body is shown in a refusal.
+const SHOWN_BYTES: usize = 30;
+
+/// 400: not an object of the kind that the path is about.
+pub(crate) fn unrecognized(what: &str, why: &str, bytes: &[u8]) -> Failure {
+    let first = &bytes[..bytes.len().min(SHOWN_BYTES)];
+    let shown = match bytes {
+        [] => "<empty>".to_owned(),
+        [b'{', ..] => String::from_utf8_lossy(first).into_owned(),
+        _ => data_encoding::HEXLOWER.encode(first),
+    };
+    let more = if first.len() < bytes.len() { " ..." } else { "" };
+    Failure::bad_request(format!("the object provided is unrecognized (must be of type {what}): {why} ({shown}{more})"))
+}
+
+/// A refusal of [`unrecognized`] as the decoder said it, without what is said around it.
+pub(crate) fn without_wrapper(message: &str, what: &str) -> String {
+    let inner = message.strip_prefix(&format!("the object provided is unrecognized (must be of type {what}): "));
+    inner.and_then(|inner| inner.rsplit_once(" (")).map_or_else(|| message.to_owned(), |(why, _)| why.to_owned())
+}
+
+/// In Go's words, as far as they are known here.
+pub(crate) fn json_error(error: &serde_json::Error) -> String {
+    if error.is_eof() { "unexpected end of JSON input".into() } else { error.to_string() }
+}
+
+/// In the words of Go's libyaml, which counts lines from 0.
+pub(crate) fn yaml_error(error: &serde_yaml::Error) -> String {
+    let text = error.to_string();
+    let what = text.split(" at line ").next().unwrap_or_default();
+    match error.location() {
+        Some(place) => format!("yaml: line {}: {what}", place.line() - 1),
+        None => format!("yaml: {what}"),
     }
 }
 

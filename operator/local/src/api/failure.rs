@@ -14,15 +14,20 @@ pub(crate) struct Failure {
     reason: &'static str,
     message: String,
     details: Value,
+    /// Whether it goes out as its message alone, and not as a `Status`.
+    is_text: bool,
 }
 
 impl Failure {
     fn new(code: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: Value::Null }
+        Self { code, reason, message: message.into(), details: Value::Null, is_text: false }
     }
 
     fn about(mut self, kind: &Kind, name: &str) -> Self {
-        self.details = json!({ "name": name, "kind": kind.plural });
+        self.details = json!({ "kind": kind.plural });
+        if !name.is_empty() {
+            self.details["name"] = name.into();
+        }
         if !kind.group.is_empty() {
             self.details["group"] = kind.group.as_str().into();
         }
@@ -42,6 +47,19 @@ impl Failure {
         failure
     }
 
+    /// 404 where there is nothing at all, which a cluster says in plain text.
+    pub(crate) fn no_page() -> Self {
+        let mut failure = Self::new(StatusCode::NOT_FOUND, "", "404 page not found\n");
+        failure.is_text = true;
+        failure
+    }
+
+    /// 405 of a kind of a `CustomResourceDefinition`.
+    pub(crate) fn not_supported(kind: &Kind, verb: &str) -> Self {
+        let message = format!("{verb} is not supported on resources of kind {:?}", kind.resource);
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message).about(kind, "")
+    }
+
     /// 405.
     pub(crate) fn not_allowed() -> Self {
         let mut failure = Self::new(
@@ -57,6 +75,13 @@ impl Failure {
     pub(crate) fn already_exists(kind: &Kind, name: &str) -> Self {
         let message = format!("{} {name:?} already exists", kind.resource);
         Self::new(StatusCode::CONFLICT, "AlreadyExists", message).about(kind, name)
+    }
+
+    /// 409, the name is taken by one that is on its way out.
+    pub(crate) fn still_exists(kind: &Kind, name: &str) -> Self {
+        let mut failure = Self::already_exists(kind, name);
+        failure.message = format!("object is being deleted: {}", failure.message);
+        failure
     }
 
     /// 409, somebody else was faster.
@@ -103,7 +128,13 @@ impl Failure {
 
     /// 422: the object is not valid.
     pub(crate) fn invalid(kind: &Kind, name: &str, causes: &[Cause]) -> Self {
-        let said: Vec<String> = causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
+        let mut said: Vec<String> = Vec::new();
+        for cause in causes {
+            let text = format!("{}: {}", cause.field, cause.message);
+            if !said.contains(&text) {
+                said.push(text);
+            }
+        }
         let said = match said.as_slice() {
             [one] => one.clone(),
             several => format!("[{}]", several.join(", ")),
@@ -116,6 +147,38 @@ impl Failure {
             .map(|cause| json!({ "reason": cause.reason, "message": cause.message, "field": cause.field }))
             .collect();
         failure
+    }
+
+    /// 422: an update that does not name the version that it is made from.
+    pub(crate) fn no_version(kind: &Kind, name: &str) -> Self {
+        let cause = Cause {
+            reason: "FieldValueInvalid",
+            message: "Invalid value: 0: must be specified for an update".into(),
+            field: "metadata.resourceVersion".into(),
+        };
+        let mut failure = Self::invalid(kind, name, &[cause]).called(&kind.plural);
+        failure.message = failure.message.replacen(&kind.qualified_kind(), &kind.resource, 1);
+        failure
+    }
+
+    /// As an error that the API server has no reason for, without a prefix that it does not put there.
+    pub(crate) fn unnamed(self, prefix: &str) -> Self {
+        let message = self.message.strip_prefix(prefix).unwrap_or(&self.message).to_owned();
+        Self::untyped(message)
+    }
+
+    /// With another message.
+    pub(crate) fn reworded(mut self, reword: impl FnOnce(&str) -> String) -> Self {
+        self.message = reword(&self.message);
+        self
+    }
+
+    /// About an object that calls itself another kind.
+    pub(crate) fn called(mut self, kind: &str) -> Self {
+        let own = self.details["kind"].as_str().unwrap_or_default().to_owned();
+        self.message = self.message.replacen(&own, kind, 1);
+        self.details["kind"] = kind.into();
+        self
     }
 
     /// 422: the patch does not fit the object.
@@ -160,6 +223,14 @@ impl Failure {
         Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized")
     }
 
+    /// 406 for Kubernetes' own kinds.
+    pub(crate) fn no_representation(types: &str) -> Self {
+        let message = format!("406: Not Acceptable\n\nAvailable representations: {types}");
+        let mut failure = Self::new(StatusCode::NOT_ACCEPTABLE, "NotAcceptable", message);
+        failure.details = json!({});
+        failure
+    }
+
     /// 406.
     pub(crate) fn not_acceptable(types: &str) -> Self {
         let message = format!("only the following media types are accepted: {types}");
@@ -173,6 +244,14 @@ impl Failure {
             "RequestEntityTooLarge",
             format!("Request entity too large: limit is {limit}"),
         )
+    }
+
+    /// 415 of a patch for Kubernetes' own kinds.
+    pub(crate) fn unsupported_patch() -> Self {
+        let message = "415: Unsupported Media Type";
+        let mut failure = Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UnsupportedMediaType", message);
+        failure.details = json!({});
+        failure
     }
 
     /// 415.
@@ -237,6 +316,11 @@ impl Failure {
 
     /// As an answer.
     pub(crate) fn response(&self) -> Response<Body> {
+        if self.is_text {
+            let mut response = text_response(self.code, self.message.clone());
+            response.headers_mut().insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+            return response;
+        }
         let mut response = Response::new(Body::from(self.status().to_string()));
         *response.status_mut() = self.code;
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -245,4 +329,12 @@ impl Failure {
         }
         response
     }
+}
+
+/// An answer in plain text.
+pub(crate) fn text_response(status: StatusCode, text: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(text.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
 }

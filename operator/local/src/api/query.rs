@@ -1,6 +1,7 @@
 //! The options that stand in a request's query, read once into types.
 
 use super::failure::Failure;
+use crate::schema::Cause;
 
 /// A query, as pairs.
 pub(crate) struct Query(Vec<(String, String)>);
@@ -24,9 +25,9 @@ impl Query {
 
     pub(crate) fn number(&self, name: &str) -> Result<Option<u64>, Failure> {
         let Some(text) = self.get(name) else { return Ok(None) };
-        let number = text.parse().map_err(|_| {
-            Failure::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax in {name}"))
-        })?;
+        let number = text
+            .parse()
+            .map_err(|_| Failure::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax")))?;
         Ok(Some(number))
     }
 
@@ -35,10 +36,17 @@ impl Query {
         let Some(text) = self.get("resourceVersion") else { return Ok(None) };
         let version = text.parse().map_err(|_| {
             Failure::bad_request(format!(
-                "Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
+                "invalid resource version: resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
             ))
         })?;
         Ok(Some(version))
+    }
+}
+
+impl Query {
+    /// `resourceVersion` of a watch or of one object, of which the API server says it otherwise.
+    pub(crate) fn exact_version(&self) -> Result<Option<u64>, Failure> {
+        self.version().map_err(|failure| failure.unnamed("invalid resource version: "))
     }
 }
 
@@ -65,28 +73,30 @@ pub(crate) struct WriteOptions {
 const MAX_MANAGER: usize = 128;
 
 impl WriteOptions {
-    /// Of a query; without a manager in it, the first word of the `User-Agent` is one.
-    pub(crate) fn of(query: &Query, user_agent: &str) -> Result<Self, Failure> {
+    /// Of a query; without a manager in it, the first word of the `User-Agent` is one. `kind` is what refusals name.
+    pub(crate) fn of(query: &Query, user_agent: &str, kind: &str) -> Result<Self, Failure> {
         let validation = match query.get("fieldValidation") {
             None | Some("Warn") => FieldValidation::Warn,
             Some("Ignore") => FieldValidation::Ignore,
             Some("Strict") => FieldValidation::Strict,
             Some(other) => {
-                return Err(Failure::bad_request(format!(
-                    "fieldValidation: Unsupported value: {other:?}: supported values: \"Ignore\", \"Strict\", \"Warn\""
-                )));
+                let supported = r#""", "Ignore", "Strict", "Warn""#;
+                return Err(Failure::invalid_options(kind, &not_supported("fieldValidation", other, supported)));
             }
         };
         let named = query.get("fieldManager");
         let manager = named.unwrap_or_else(|| user_agent.split(['/', ' ']).next().unwrap_or_default());
         let manager = if manager.is_empty() { "unknown" } else { manager };
         if manager.len() > MAX_MANAGER {
-            return Err(Failure::bad_request(format!(
-                "fieldManager: Too long: may not be more than {MAX_MANAGER} bytes"
-            )));
+            let cause = Cause {
+                reason: "FieldValueTooLong",
+                message: format!("Too long: may not be more than {MAX_MANAGER} bytes"),
+                field: "fieldManager".into(),
+            };
+            return Err(Failure::invalid_options(kind, &cause));
         }
         Ok(Self {
-            is_dry_run: is_dry_run(query)?,
+            is_dry_run: is_dry_run(query, kind)?,
             manager: manager.into(),
             is_manager_named: named.is_some(),
             validation,
@@ -96,12 +106,23 @@ impl WriteOptions {
 }
 
 /// Whether `dryRun=All` is asked for.
-pub(crate) fn is_dry_run(query: &Query) -> Result<bool, Failure> {
+pub(crate) fn is_dry_run(query: &Query, kind: &str) -> Result<bool, Failure> {
     match query.get("dryRun") {
         None => Ok(false),
         Some("All") => Ok(true),
         Some(other) => {
-            Err(Failure::bad_request(format!("dryRun: Unsupported value: {other:?}: supported values: \"All\"")))
+            Err(Failure::invalid_options(kind, &not_supported_in("dryRun", &format!("[{other:?}]"), r#""All""#)))
         }
     }
+}
+
+/// An option has a value that is none of its choices.
+pub(crate) fn not_supported(option: &str, value: &str, supported: &str) -> Cause {
+    not_supported_in(option, &format!("{value:?}"), supported)
+}
+
+/// The same of a value that is shown already.
+fn not_supported_in(option: &str, value: &str, supported: &str) -> Cause {
+    let message = format!("Unsupported value: {value}: supported values: {supported}");
+    Cause { reason: "FieldValueNotSupported", message, field: option.into() }
 }

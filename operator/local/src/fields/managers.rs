@@ -208,6 +208,7 @@ pub(super) fn time_of(writer: &Writer) -> String {
 /// subresource all but that.
 pub(super) fn out_of_reach(schema: &Schema, writer: &Writer) -> Set {
     match writer.subresource {
+        Some("scale") => Set::of([&["metadata"], &["status"]]),
         Some(_) => Set::of([&["metadata"], &["spec"]]),
         None if schema.root().properties.contains_key("status") => Set::of([&["status"]]),
         None => Set::default(),

@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 pub use apply::apply;
 pub use check::{Malformed, check_applied};
 pub use strategic::{PatchError, strategic_merge};
-pub use update::update;
+pub use update::{create, update};
 
 /// Who writes, and how that is told in `managedFields`.
 #[derive(Debug, Clone, Copy)]

@@ -29,6 +29,21 @@ pub fn update(schema: &Schema, live: Option<&Value>, mut new: Value, writer: Wri
     new
 }
 
+/// `new` with `managedFields` that say what `writer` made, after a create. `nothing` is what stands there before: Go's
+/// empty value of the kind, of which some fields are always there and nobody's.
+#[must_use]
+pub fn create(schema: &Schema, nothing: Value, mut new: Value, writer: Writer<'_>) -> Value {
+    let sent = take_managed_fields(&mut new);
+    let mut managers = believed(sent.as_ref(), None, false);
+    let mut before = nothing_of(&new);
+    if let (Value::Object(before), Value::Object(nothing)) = (&mut before, nothing) {
+        before.extend(nothing);
+    }
+    record(schema, (&before, &new), &mut managers, &writer);
+    managers.write_to(&mut new);
+    new
+}
+
 /// The managers before a write: those that the request names, or else those that the object has.
 fn believed(sent: Option<&Value>, had: Option<&Value>, is_subresource: bool) -> Managers {
     let had = || Managers::decode(had).unwrap_or_default();
@@ -57,6 +72,7 @@ pub(super) fn record(schema: &Schema, (old, new): (&Value, &Value), managers: &m
         return;
     }
     let mine = managers.0.entry(Manager::updating(writer)).or_default();
-    *mine =
-        Entry { set: taken.union(&mine.set), api_version: writer.api_version.to_owned(), time: Some(time_of(writer)) };
+    // The API server writes down no time for what came by way of a scale.
+    let time = (writer.subresource != Some("scale")).then(|| time_of(writer));
+    *mine = Entry { set: taken.union(&mine.set), api_version: writer.api_version.to_owned(), time };
 }

@@ -62,6 +62,7 @@ pub(super) fn published(schema: &Value) -> Value {
     static OF_ALL: LazyLock<Value> = LazyLock::new(|| written_out::<Namespace>()["properties"].take());
     let mut schema = schema.clone();
     let Value::Object(fields) = &mut schema else { return schema };
+    fields.retain(|field, value| field != "required" || value.as_array().is_none_or(|names| !names.is_empty()));
     let properties = fields.entry("properties").or_insert_with(|| json!({}));
     if let Value::Object(properties) = properties {
         for name in ["apiVersion", "kind", "metadata"] {

@@ -102,7 +102,7 @@ impl Cause {
     }
 
     /// Whether rules could stumble over what is wrong, so that they are not run.
-    pub(super) fn hides_rules(&self) -> bool {
+    pub(crate) fn hides_rules(&self) -> bool {
         matches!(
             self.reason,
             "FieldValueNotSupported"

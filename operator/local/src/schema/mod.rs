@@ -110,6 +110,15 @@ impl Schema {
     /// What was wrong before and did not change is let through, as the API server's ratcheting does.
     #[must_use]
     pub fn validate(&self, new: &Value, old: Option<&Value>) -> Vec<Cause> {
+        self.find_causes(new, old, false)
+    }
+
+    /// What is wrong with a new object of which something else is wrong already: `found` may keep rules from being run.
+    pub(crate) fn validate_beside(&self, found: &[Cause], new: &Value) -> Vec<Cause> {
+        self.find_causes(new, None, found.iter().any(Cause::hides_rules))
+    }
+
+    fn find_causes(&self, new: &Value, old: Option<&Value>, hides_rules: bool) -> Vec<Cause> {
         let mut causes = Vec::new();
         validate::check(self.root(), new, old, Path::Root, &mut causes);
         if self.known.is_builtin {
@@ -118,13 +127,18 @@ impl Schema {
         if old.is_none_or(|old| lists::duplicates(self.root(), old).is_empty()) {
             causes.extend(lists::duplicates(self.root(), new));
         }
-        if causes.iter().any(Cause::hides_rules) {
+        if hides_rules || causes.iter().any(Cause::hides_rules) {
             causes.push(Cause::rules_not_checked());
         } else {
             rules::check(self.root(), new, old, &mut causes);
         }
         causes
     }
+}
+
+/// The schema of all objects' metadata.
+pub(crate) fn object_meta() -> &'static serde_json::Value {
+    builtin::object_meta()
 }
 
 #[cfg(test)]

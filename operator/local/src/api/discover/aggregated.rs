@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::Response;
 use serde_json::{Value, json};
 
-use super::resources::{VERBS, subresources};
+use super::resources::{subresources, verbs};
 use super::{groups, typed_response};
 use crate::api::kinds::{Kind, Kinds};
 use crate::api::reviews::REVIEWS;
@@ -57,10 +57,10 @@ fn resource(kind: &Kind) -> Value {
     let scope = if kind.is_namespaced { "Namespaced" } else { "Cluster" };
     let mut shown = json!({
         "resource": kind.plural,
-        "responseKind": { "group": kind.group, "version": kind.version, "kind": kind.kind },
+        "responseKind": response_kind(kind),
         "scope": scope,
         "singularResource": kind.singular,
-        "verbs": VERBS,
+        "verbs": verbs(kind),
     });
     if !kind.short_names.is_empty() {
         shown["shortNames"] = kind.short_names.clone().into();
@@ -82,6 +82,12 @@ fn resource(kind: &Kind) -> Value {
         shown["subresources"] = parts.into();
     }
     shown
+}
+
+/// The core's version goes without saying.
+fn response_kind(kind: &Kind) -> Value {
+    let version = if kind.group.is_empty() { "" } else { &kind.version };
+    json!({ "group": kind.group, "version": version, "kind": kind.kind })
 }
 
 fn review(group: &str, plural: &str, kind: &str) -> Value {

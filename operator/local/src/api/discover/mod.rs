@@ -10,7 +10,7 @@ use axum::http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::answer::json_response;
-use super::failure::Failure;
+use super::failure::{Failure, text_response};
 use super::kinds::Kinds;
 
 /// The Kubernetes that this server answers as.
@@ -23,7 +23,7 @@ pub(crate) fn find(kinds: &Kinds, path: &str, accept: Option<&str>) -> Option<Re
     let found = match parts.as_slice() {
         [""] => json!({ "paths": paths(kinds) }),
         ["version"] => version(),
-        ["healthz" | "livez" | "readyz", ..] => return Some(Ok(Response::new(Body::from("ok")))),
+        ["healthz" | "livez" | "readyz", ..] => return Some(Ok(text_response(StatusCode::OK, "ok"))),
         ["api" | "apis"] => match aggregated::version(accept) {
             Some(version) => return Some(Ok(aggregated::answer(kinds, parts[0] == "api", version))),
             None if parts[0] == "api" => groups::core(),
@@ -32,9 +32,9 @@ pub(crate) fn find(kinds: &Kinds, path: &str, accept: Option<&str>) -> Option<Re
         ["api", version] => resources::list(kinds, "", version)?,
         ["apis", group] => groups::one(kinds, group)?,
         ["apis", group, version] => resources::list(kinds, group, version)?,
-        ["openapi", "v3"] => openapi::index(kinds),
-        ["openapi", "v3", "api", version] => openapi::document(kinds, "", version)?,
-        ["openapi", "v3", "apis", group, version] => openapi::document(kinds, group, version)?,
+        ["openapi", "v3"] => return Some(Ok(text_response(StatusCode::OK, openapi::index(kinds).to_string()))),
+        ["openapi", "v3", "api", version] => return Some(Ok(openapi_response(kinds, "", version))),
+        ["openapi", "v3", "apis", group, version] => return Some(Ok(openapi_response(kinds, group, version))),
         ["openapi", "v2"] => return Some(second_openapi(accept)),
         _ => return None,
     };
@@ -77,6 +77,16 @@ fn second_openapi(accept: Option<&str>) -> Result<Response<Body>, Failure> {
         "definitions": {},
     });
     Ok(json_response(StatusCode::OK, document.to_string()))
+}
+
+/// A document of `OpenAPI`, or nothing at all.
+fn openapi_response(kinds: &Kinds, group: &str, version: &str) -> Response<Body> {
+    if let Some(document) = openapi::document(kinds, group, version) {
+        return json_response(StatusCode::OK, document.to_string());
+    }
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NOT_FOUND;
+    response
 }
 
 /// An answer in JSON of a type of its own.

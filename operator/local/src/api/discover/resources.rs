@@ -5,7 +5,17 @@ use serde_json::{Value, json};
 use crate::api::kinds::{Kind, Kinds};
 use crate::api::reviews::REVIEWS;
 
-pub(super) const VERBS: [&str; 8] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+const VERBS: [&str; 8] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+/// In the order in which they are told of kinds from `CustomResourceDefinition`s.
+const CUSTOM_VERBS: [&str; 8] = ["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"];
+
+/// What can be done to a kind's objects.
+pub(super) fn verbs(kind: &Kind) -> Value {
+    if kind.is("", "Namespace") {
+        return VERBS.iter().filter(|verb| **verb != "deletecollection").copied().collect();
+    }
+    json!(if kind.is_custom { CUSTOM_VERBS } else { VERBS })
+}
 
 /// A path under an object's.
 pub(super) struct Subresource {
@@ -46,7 +56,10 @@ pub(super) fn subresources(kind: &Kind) -> Vec<Subresource> {
 
 pub(super) fn list(kinds: &Kinds, group: &str, version: &str) -> Option<Value> {
     let mut resources = Vec::new();
-    for kind in kinds.iter().filter(|kind| kind.group == group && kind.version == version) {
+    let mut kinds: Vec<&Kind> =
+        kinds.iter().map(|kind| &**kind).filter(|kind| kind.group == group && kind.version == version).collect();
+    kinds.sort_by(|one, other| one.plural.cmp(&other.plural));
+    for kind in kinds {
         resources.push(resource(kind));
         for part in subresources(kind) {
             let mut shown = json!({
@@ -74,12 +87,11 @@ pub(super) fn list(kinds: &Kinds, group: &str, version: &str) -> Option<Value> {
     }
     let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
     (!resources.is_empty()).then(|| {
-        json!({
-            "kind": "APIResourceList",
-            "apiVersion": "v1",
-            "groupVersion": group_version,
-            "resources": resources,
-        })
+        let mut list = json!({ "kind": "APIResourceList", "groupVersion": group_version, "resources": resources });
+        if !group.is_empty() {
+            list["apiVersion"] = "v1".into();
+        }
+        list
     })
 }
 
@@ -89,7 +101,7 @@ fn resource(kind: &Kind) -> Value {
         "singularName": kind.singular,
         "namespaced": kind.is_namespaced,
         "kind": kind.kind,
-        "verbs": VERBS,
+        "verbs": verbs(kind),
     });
     if !kind.short_names.is_empty() {
         shown["shortNames"] = kind.short_names.clone().into();

@@ -176,15 +176,18 @@ fn selectable(field: &'static str, row: &Row) -> Selectable {
     Selectable { label, path: path.split('.').map(Into::into).collect(), default }
 }
 
+/// What the schema says of a field of all objects' metadata.
+fn described(field: &str) -> String {
+    crate::schema::object_meta()["properties"][field]["description"].as_str().unwrap_or_default().into()
+}
+
 /// The column that every table starts with.
 pub(crate) fn name_column() -> Column {
     Column {
         name: "Name".into(),
         kind: "string".into(),
         format: "name".into(),
-        description: "Name must be unique within a namespace. Is required when creating resources, although some \
-                      resources may allow a client to request the generation of an appropriate name automatically."
-            .into(),
+        description: described("name"),
         priority: 0,
         cell: Cell::Built(|object| object["metadata"]["name"].clone()),
     }
@@ -194,12 +197,11 @@ pub(crate) fn name_column() -> Column {
 pub(crate) fn age_column() -> Column {
     Column {
         name: "Age".into(),
-        kind: "date".into(),
+        kind: "string".into(),
         format: String::new(),
-        description: "CreationTimestamp is a timestamp representing the server time when this object was created."
-            .into(),
+        description: described("creationTimestamp"),
         priority: 0,
-        cell: Cell::Path(crate::api::show::path::Path::field(&["metadata", "creationTimestamp"])),
+        cell: Cell::Since(|object| object["metadata"]["creationTimestamp"].clone()),
     }
 }
 

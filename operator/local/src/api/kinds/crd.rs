@@ -92,7 +92,7 @@ fn selectable(fields: &Value) -> Vec<Selectable> {
 fn columns(added: &Value) -> Result<Vec<Column>, PathError> {
     let mut columns = vec![super::builtin::name_column()];
     let Some(added) = added.as_array().filter(|added| !added.is_empty()) else {
-        columns.push(super::builtin::age_column());
+        columns.push(Column { kind: "date".into(), ..super::builtin::age_column() });
         return Ok(columns);
     };
     for column in added {

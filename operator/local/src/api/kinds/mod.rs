@@ -169,6 +169,11 @@ impl Kinds {
         self.kinds.iter().find(|kind| kind.plural == plural && kind.group == group && kind.version == version)
     }
 
+    /// Whether Kubernetes' own kinds are in a group and version.
+    pub(crate) fn has_builtin(&self, group: &str, version: &str) -> bool {
+        self.kinds.iter().any(|kind| !kind.is_custom && kind.group == group && kind.version == version)
+    }
+
     /// By `apiVersion` and `kind`, as owner references have them; any version of the group serves.
     pub(crate) fn find_kind(&self, api_version: &str, kind: &str) -> Option<&Arc<Kind>> {
         let group = api_version.split_once('/').map_or("", |(group, _)| group);

@@ -1,39 +1,25 @@
-//! What the API server does to objects of its own kinds before it keeps them: what it fills in, and what it forbids.
+//! What the API server does to objects of its own kinds before it keeps them: what it adds, and what it forbids.
 
 use serde_json::{Value, json};
 
 use super::metadata::invalid;
+use super::names;
 use crate::api::kinds::{Kind, established};
 use crate::api::object;
 use crate::schema::Cause;
 
-/// Fills in a new object.
+/// Does to a new object what its kind does after its defaults are in it.
 pub(crate) fn prepare_create(kind: &Kind, object: &mut Value, time: &str) {
     if kind.is_custom {
         return;
     }
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Namespace") => {
-            let name = object::name(object).to_owned();
-            object::metadata_mut(object).entry("labels").or_insert_with(|| json!({}))["kubernetes.io/metadata.name"] =
-                name.into();
             object["spec"] = json!({ "finalizers": ["kubernetes"] });
             object["status"] = json!({ "phase": "Active" });
         }
-        ("", "Secret") => {
-            fold_string_data(object);
-            fill(object, "type", json!("Opaque"));
-        }
-        ("", "Pod") => {
-            object["status"] = json!({ "phase": "Pending", "qosClass": "BestEffort" });
-            default_pod(&mut object["spec"]);
-            let spec = &mut object["spec"];
-            fill(spec, "enableServiceLinks", json!(true));
-            fill(spec, "serviceAccountName", json!("default"));
-            fill(spec, "preemptionPolicy", json!("PreemptLowerPriority"));
-            fill(spec, "priority", json!(0));
-        }
-        ("batch", "Job") => default_job(object),
+        ("", "Pod") => object["status"] = json!({ "phase": "Pending", "qosClass": quality(&object["spec"]) }),
+        ("batch", "Job") => label_job(object),
         ("apiextensions.k8s.io", _) => *object = established(object.take(), time),
         _ => {}
     }
@@ -46,19 +32,98 @@ pub(crate) fn prepare_update(kind: &Kind, object: &mut Value, old: &Value, time:
     }
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Namespace") => object["spec"] = old["spec"].clone(),
-        ("", "Secret") => {
-            fold_string_data(object);
-            fill(object, "type", old["type"].clone());
-        }
-        ("", "Pod") => default_pod(&mut object["spec"]),
-        ("batch", "Job") => {
-            let selector = &old["spec"]["selector"];
-            fill(&mut object["spec"], "selector", selector.clone());
-            default_pod(&mut object["spec"]["template"]["spec"]);
-        }
         ("apiextensions.k8s.io", _) => *object = established(object.take(), time),
         _ => {}
     }
+}
+
+/// A Pod whose containers ask for nothing comes last; one with limits that are all asked for comes first.
+fn quality(spec: &Value) -> &'static str {
+    let containers = || {
+        let lists = ["initContainers", "containers"].into_iter().map(|list| &spec[list]);
+        lists.flat_map(|list| list.as_array().into_iter().flatten()).map(|container| &container["resources"])
+    };
+    let is_set = |resources: &Value, which: &str| resources[which].as_object().is_some_and(|some| !some.is_empty());
+    if !containers().any(|one| is_set(one, "requests") || is_set(one, "limits")) {
+        return "BestEffort";
+    }
+    let is_guaranteed = |one: &Value| {
+        let (requests, limits) = (&one["requests"], &one["limits"]);
+        ["cpu", "memory"].iter().all(|name| !limits[name].is_null() && requests[name] == limits[name])
+    };
+    if containers().all(is_guaranteed) { "Guaranteed" } else { "Burstable" }
+}
+
+/// The labels by which a Job knows its pods.
+fn label_job(job: &mut Value) {
+    let (name, uid) = (object::name(job).to_owned(), object::uid(job).to_owned());
+    job["status"] = json!({});
+    let spec = &mut job["spec"];
+    if spec["manualSelector"] == true {
+        return;
+    }
+    let labels = json!({
+        "batch.kubernetes.io/controller-uid": uid,
+        "batch.kubernetes.io/job-name": name,
+        "controller-uid": uid,
+        "job-name": name,
+    });
+    let metadata = object::metadata_mut(&mut spec["template"]);
+    let own = metadata.entry("labels").or_insert_with(|| json!({}));
+    json_patch::merge(own, &labels);
+    spec["selector"] = json!({ "matchLabels": { "batch.kubernetes.io/controller-uid": uid } });
+    if job["metadata"]["labels"].is_null() {
+        job["metadata"]["labels"] = job["spec"]["template"]["metadata"]["labels"].clone();
+    }
+}
+
+/// What is wrong with an object that its schema does not know.
+pub(crate) fn check(kind: &Kind, object: &Value) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    let required = |field: String, why: &str| {
+        let message = if why.is_empty() { "Required value".to_owned() } else { format!("Required value: {why}") };
+        Cause { reason: "FieldValueRequired", message, field }
+    };
+    match (kind.group.as_str(), kind.kind.as_str()) {
+        ("", "ConfigMap" | "Secret") => {
+            for key in object["data"].as_object().into_iter().flatten().map(|(key, _)| key) {
+                causes.extend(names::config_key(key).map(|why| invalid(format!("data[{key}]"), key, why)));
+            }
+        }
+        ("", "Pod") => {
+            for list in ["initContainers", "containers"] {
+                for (place, container) in object["spec"][list].as_array().into_iter().flatten().enumerate() {
+                    if container["image"].as_str().unwrap_or_default().is_empty() {
+                        causes.push(required(format!("spec.{list}[{place}].image"), ""));
+                    }
+                }
+            }
+        }
+        ("", "Event") => {
+            // What is said of an object of the cluster stands in the namespace `default`.
+            let found = object["involvedObject"]["namespace"].as_str().unwrap_or_default();
+            let wanted = if found.is_empty() { "default" } else { found };
+            if object::text(object, "namespace") != wanted {
+                causes.push(invalid("involvedObject.namespace", found, "does not match event.namespace"));
+            }
+        }
+        ("batch", "Job") => {
+            let policy = object["spec"]["template"]["spec"]["restartPolicy"].as_str().unwrap_or_default();
+            if !matches!(policy, "OnFailure" | "Never") {
+                let why = r#"valid values: "OnFailure", "Never""#;
+                causes.push(required("spec.template.spec.restartPolicy".into(), why));
+            }
+        }
+        ("coordination.k8s.io", "Lease") => {
+            if let Some(seconds) = object["spec"]["leaseDurationSeconds"].as_i64().filter(|seconds| *seconds <= 0) {
+                let message = format!("Invalid value: {seconds}: must be greater than 0");
+                let field = "spec.leaseDurationSeconds".into();
+                causes.push(Cause { reason: "FieldValueInvalid", message, field });
+            }
+        }
+        _ => {}
+    }
+    causes
 }
 
 /// What is wrong with the way from `old` to `new`.
@@ -139,109 +204,6 @@ fn is_same_pod(new: &Value, old: &Value) -> bool {
     !is_bound_anew && fixed(new) == fixed(old)
 }
 
-/// Looking for a field leaves a null where there is none.
-fn drop_nulls(object: &mut Value) {
-    if let Some(fields) = object.as_object_mut() {
-        fields.retain(|_, value| !value.is_null());
-    }
-}
-
-fn fill(object: &mut Value, field: &str, default: Value) {
-    if object[field].is_null() && !default.is_null() {
-        object[field] = default;
-    }
-}
-
-/// `stringData`, which is only ever written, goes into `data`.
-fn fold_string_data(secret: &mut Value) {
-    let Some(Value::Object(texts)) = secret.as_object_mut().and_then(|secret| secret.remove("stringData")) else {
-        return;
-    };
-    for (key, text) in texts {
-        let bytes = k8s_openapi::ByteString(text.as_str().unwrap_or_default().as_bytes().to_vec());
-        let encoded = serde_json::to_value(bytes).unwrap_or_default();
-        if !secret["data"].is_object() {
-            secret["data"] = json!({});
-        }
-        secret["data"][key] = encoded;
-    }
-}
-
-fn default_pod(spec: &mut Value) {
-    if !spec.is_object() {
-        return;
-    }
-    fill(spec, "restartPolicy", json!("Always"));
-    fill(spec, "terminationGracePeriodSeconds", json!(30));
-    fill(spec, "dnsPolicy", json!("ClusterFirst"));
-    fill(spec, "schedulerName", json!("default-scheduler"));
-    fill(spec, "securityContext", json!({}));
-    for list in ["initContainers", "containers"] {
-        for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
-            default_container(container);
-        }
-    }
-    for volume in spec.get_mut("volumes").and_then(Value::as_array_mut).into_iter().flatten() {
-        for source in ["secret", "configMap", "projected", "downwardAPI"] {
-            if volume[source].is_object() {
-                fill(&mut volume[source], "defaultMode", json!(0o644));
-            }
-        }
-    }
-}
-
-fn default_container(container: &mut Value) {
-    if !container.is_object() {
-        return;
-    }
-    let image = container["image"].as_str().unwrap_or_default();
-    let name = image.rsplit('/').next().unwrap_or_default();
-    let is_moving = !name.contains(['@', ':']) || name.ends_with(":latest");
-    let policy = if is_moving { "Always" } else { "IfNotPresent" };
-    fill(container, "imagePullPolicy", json!(policy));
-    fill(container, "resources", json!({}));
-    fill(container, "terminationMessagePath", json!("/dev/termination-log"));
-    fill(container, "terminationMessagePolicy", json!("File"));
-    for port in container.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
-        fill(port, "protocol", json!("TCP"));
-    }
-}
-
-/// The defaults of a Job, and the labels by which it knows its pods.
-fn default_job(job: &mut Value) {
-    let (name, uid) = (object::name(job).to_owned(), object::uid(job).to_owned());
-    job["status"] = json!({});
-    let spec = &mut job["spec"];
-    if spec["completions"].is_null() && spec["parallelism"].is_null() {
-        spec["completions"] = 1.into();
-    }
-    fill(spec, "parallelism", json!(1));
-    fill(spec, "completionMode", json!("NonIndexed"));
-    fill(spec, "suspend", json!(false));
-    fill(spec, "manualSelector", json!(false));
-    let is_per_index = !spec["backoffLimitPerIndex"].is_null();
-    fill(spec, "backoffLimit", json!(if is_per_index { i32::MAX } else { 6 }));
-    let has_failure_policy = !spec["podFailurePolicy"].is_null();
-    fill(spec, "podReplacementPolicy", json!(if has_failure_policy { "Failed" } else { "TerminatingOrFailed" }));
-    default_pod(&mut spec["template"]["spec"]);
-    if spec["manualSelector"] != true {
-        let labels = json!({
-            "batch.kubernetes.io/controller-uid": uid,
-            "batch.kubernetes.io/job-name": name,
-            "controller-uid": uid,
-            "job-name": name,
-        });
-        let metadata = object::metadata_mut(&mut spec["template"]);
-        let own = metadata.entry("labels").or_insert_with(|| json!({}));
-        json_patch::merge(own, &labels);
-        spec["selector"] = json!({ "matchLabels": { "batch.kubernetes.io/controller-uid": uid } });
-    }
-    drop_nulls(spec);
-    if object::text(job, "labels").is_empty() && job["metadata"]["labels"].is_null() {
-        job["metadata"]["labels"] = job["spec"]["template"]["metadata"]["labels"].clone();
-    }
-}
-
 /// Whether objects of the kind count the changes of their spec.
 pub(crate) fn has_generation(kind: &Kind) -> bool {
     kind.is_custom || matches!(kind.kind.as_str(), "Pod" | "Job" | "CustomResourceDefinition")
@@ -250,4 +212,9 @@ pub(crate) fn has_generation(kind: &Kind) -> bool {
 /// Whether an update must name the version that it is made from.
 pub(crate) fn needs_version(kind: &Kind) -> bool {
     kind.is_custom || matches!(kind.kind.as_str(), "Lease" | "CustomResourceDefinition")
+}
+
+/// Whether an update makes an object that is not there.
+pub(crate) fn is_made_by_update(kind: &Kind) -> bool {
+    !kind.is_custom && matches!(kind.kind.as_str(), "Lease" | "Event")
 }

@@ -14,7 +14,9 @@ use crate::schema::Cause;
 const MAX_ANNOTATIONS_BYTES: usize = 256 << 10;
 
 /// Metadata that a client may leave out, and else may not change.
-const KEPT: [&str; 4] = ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"];
+const KEPT: [&str; 3] = ["uid", "deletionTimestamp", "deletionGracePeriodSeconds"];
+/// Metadata that is the server's, whatever a client sends.
+const OWN: [&str; 2] = ["creationTimestamp", "generation"];
 
 pub(crate) fn invalid(field: impl Into<String>, value: &str, why: &str) -> Cause {
     let message = format!("Invalid value: {}: {why}", names::quoted(value));
@@ -70,32 +72,62 @@ pub(crate) fn check(kind: &Kind, object: &Value) -> Vec<Cause> {
     for finalizer in object::finalizers(object) {
         causes.extend(names::qualified(finalizer).iter().map(|why| invalid("metadata.finalizers", finalizer, why)));
     }
+    if !kind.is_custom {
+        for (place, finalizer) in object::finalizers(object).enumerate() {
+            let why = names::finalizer(finalizer);
+            causes.extend(why.map(|why| invalid(format!("metadata.finalizers[{place}]"), finalizer, why)));
+        }
+    }
     check_owners(object, &mut causes);
     causes
 }
 
+/// An owner's fields in the order of Go's type.
+fn shown_owner(owner: &Value) -> String {
+    let fields = ["apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion"];
+    let shown = fields.iter().filter_map(|field| Some(format!("{field:?}:{}", owner.get(field)?)));
+    format!("{{{}}}", shown.collect::<Vec<_>>().join(","))
+}
+
 fn check_owners(object: &Value, causes: &mut Vec<Cause>) {
-    let mut controllers = 0;
-    for (place, owner) in object::owner_references(object).iter().enumerate() {
+    let owners = object::owner_references(object);
+    for (place, owner) in owners.iter().enumerate() {
         for field in ["apiVersion", "kind", "name", "uid"] {
             if owner[field].as_str().unwrap_or_default().is_empty() {
-                let field = if field == "apiVersion" { "version" } else { field };
-                causes.push(invalid(
-                    format!("metadata.ownerReferences.{field}"),
-                    "",
-                    &format!("{field} must not be empty"),
-                ));
+                causes.push(Cause {
+                    reason: "FieldValueRequired",
+                    message: "Required value: must not be empty".into(),
+                    field: format!("metadata.ownerReferences[{place}].{field}"),
+                });
             }
         }
-        if owner["controller"] == true {
-            controllers += 1;
-            if controllers == 2 {
-                causes.push(invalid(
-                    "metadata.ownerReferences",
-                    &format!("[{place}]"),
-                    "Only one reference can have Controller set to true",
-                ));
-            }
+    }
+    let called = |owner: &Value| {
+        let text = |field: &str| owner[field].as_str().unwrap_or_default().to_owned();
+        format!("{}/{}", text("kind"), text("name"))
+    };
+    let mut controllers = owners.iter().filter(|owner| owner["controller"] == true).map(called);
+    if let (Some(one), Some(other)) = (controllers.next(), controllers.next()) {
+        let shown: Vec<String> = owners.iter().map(shown_owner).collect();
+        let message = format!(
+            "Invalid value: [{}]: Only one reference can have Controller set to true. Found \"true\" in references for {one} and {other}",
+            shown.join(",")
+        );
+        causes.push(Cause { reason: "FieldValueInvalid", message, field: "metadata.ownerReferences".into() });
+    }
+}
+
+/// Takes out what is empty, as Go's type leaves it out.
+pub(crate) fn drop_empty(object: &mut Value) {
+    for field in ["annotations", "finalizers", "labels", "ownerReferences"] {
+        let metadata = object::metadata_mut(object);
+        let is_empty = match metadata.get(field) {
+            Some(Value::Array(items)) => items.is_empty(),
+            Some(Value::Object(fields)) => fields.is_empty(),
+            _ => false,
+        };
+        if is_empty {
+            metadata.remove(field);
         }
     }
 }
@@ -112,10 +144,12 @@ pub(crate) fn carry_over(new: &mut Value, old: &Value) {
             };
         }
     }
-    match old["metadata"].get("generation") {
-        Some(generation) => metadata.insert("generation".into(), generation.clone()),
-        None => metadata.remove("generation"),
-    };
+    for field in OWN {
+        match old["metadata"].get(field) {
+            Some(value) => metadata.insert(field.into(), value.clone()),
+            None => metadata.remove(field),
+        };
+    }
     metadata.remove("selfLink");
 }
 

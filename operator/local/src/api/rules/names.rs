@@ -6,6 +6,7 @@ const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower ca
 const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
 const QUALIFIED: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 const LABEL_VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
+const CONFIG_KEY: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
 const MAX_SUBDOMAIN: usize = 253;
 const MAX_LABEL: usize = 63;
 
@@ -27,7 +28,9 @@ pub(crate) fn label(name: &str) -> Vec<String> {
     if name.len() > MAX_LABEL {
         wrong.push(format!("must be no more than {MAX_LABEL} bytes"));
     }
-    if !is_label(name) {
+    if name.contains('.') {
+        wrong.push("must not contain dots".into());
+    } else if !is_label(name) {
         wrong.push(LABEL.into());
     }
     wrong
@@ -51,6 +54,19 @@ pub(crate) fn qualified(key: &str) -> Vec<String> {
         wrong.push(QUALIFIED.into());
     }
     wrong
+}
+
+/// What is wrong with a key in the data of a `ConfigMap` or Secret.
+pub(crate) fn config_key(key: &str) -> Option<&'static str> {
+    let is_right = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    (!is_right).then_some(CONFIG_KEY)
+}
+
+/// What is wrong with a finalizer of one of Kubernetes' own kinds, beside what is wrong with any.
+pub(crate) fn finalizer(name: &str) -> Option<&'static str> {
+    let is_standard = matches!(name, "kubernetes" | "orphan" | "foregroundDeletion");
+    (!is_standard && !name.contains('/'))
+        .then_some("name is neither a standard finalizer name nor is it fully qualified")
 }
 
 /// What is wrong with the value of a label.

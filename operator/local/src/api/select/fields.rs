@@ -71,7 +71,12 @@ fn requirement(term: &str, kind: &Kind) -> Result<Requirement, Failure> {
     }
     match kind.selectable.iter().find(|one| one.label == label) {
         Some(known) => Ok(found(known.path.clone(), known.default)),
-        None if kind.is_custom => Err(Failure::bad_request(format!("field label not supported: {label}"))),
+        None if kind.is("batch", "Job") => {
+            Err(Failure::bad_request(format!("field label {label:?} not supported for {}", kind.kind)))
+        }
+        None if kind.is_custom || !kind.selectable.is_empty() => {
+            Err(Failure::bad_request(format!("field label not supported: {label}")))
+        }
         None => Err(Failure::bad_request(format!(
             "{label:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
         ))),

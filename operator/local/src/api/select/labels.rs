@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::api::failure::Failure;
+use crate::api::rules::names;
 
 /// All of these must hold.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -66,6 +67,18 @@ fn unexpected(found: &str, expected: &str) -> Failure {
     Failure::bad_request(format!("found '{found}', expected: {expected}"))
 }
 
+fn unparsable(why: impl std::fmt::Display) -> Failure {
+    Failure::bad_request(format!("unable to parse requirement: {why}"))
+}
+
+/// Refuses what no label can have; `place` is where, as the API server counts.
+fn check(place: &str, text: &str, wrong: &[String]) -> Result<(), Failure> {
+    match wrong.first() {
+        Some(why) => Err(unparsable(format!("{place}: Invalid value: {}: {why}", names::quoted(text)))),
+        None => Ok(()),
+    }
+}
+
 fn requirement(words: &mut Words<'_>) -> Result<Requirement, Failure> {
     let first = words.next();
     if first == "!" {
@@ -87,6 +100,11 @@ fn requirement(words: &mut Words<'_>) -> Result<Requirement, Failure> {
             }
         }
     };
+    if let Test::In(values) | Test::NotIn(values) = &test {
+        for (index, value) in values.iter().enumerate() {
+            check(&format!("values[{index}][{key}]"), value, &names::label_value(value))?;
+        }
+    }
     Ok(Requirement { key, test })
 }
 
@@ -94,6 +112,7 @@ fn key(word: &str) -> Result<String, Failure> {
     if word.is_empty() || is_symbol(word) {
         return Err(unexpected(word, "!, identifier, or 'end of string'"));
     }
+    check("<nil>", word, &names::qualified(word))?;
     Ok(word.into())
 }
 
@@ -112,7 +131,7 @@ fn value(words: &mut Words<'_>) -> Result<String, Failure> {
 fn values(words: &mut Words<'_>) -> Result<Vec<String>, Failure> {
     let open = words.next();
     if open != "(" {
-        return Err(unexpected(open, "'('"));
+        return Err(unparsable(format!("found '{open}' expected: '('")));
     }
     let mut values = Vec::new();
     loop {
@@ -127,8 +146,8 @@ fn values(words: &mut Words<'_>) -> Result<Vec<String>, Failure> {
 
 fn number(word: &str) -> Result<i64, Failure> {
     word.parse().map_err(|_| {
-        Failure::bad_request(format!(
-            "values[0][]: Invalid value: {word:?}: for 'Gt', 'Lt' operators, the value must be an integer"
+        unparsable(format!(
+            "values[0]: Invalid value: {word:?}: for 'Gt', 'Lt' operators, the value must be an integer"
         ))
     })
 }

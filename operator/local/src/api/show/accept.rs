@@ -1,6 +1,7 @@
 //! What a client accepts: JSON whole, as a table, or as metadata alone. Protobuf is not offered.
 
-use super::super::failure::Failure;
+use crate::api::failure::Failure;
+use crate::api::kinds::Kind;
 
 /// What an answer holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,12 +13,24 @@ pub(crate) enum Shape {
     Metadata(&'static str),
 }
 
-const OFFERED: &str = "application/json, application/yaml";
+/// What a refusal lists, in the words of a cluster.
+const OFFERED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+const OFFERED_AS_WATCH: &str = "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
 
 /// The first of the accepted types that is offered here.
-pub(crate) fn shape(accept: Option<&str>) -> Result<Shape, Failure> {
-    let Some(accept) = accept.filter(|accept| !accept.trim().is_empty()) else { return Ok(Shape::Whole) };
-    accept.split(',').find_map(one).ok_or_else(|| Failure::not_acceptable(OFFERED))
+pub(crate) fn shape(accept: Option<&str>, kind: &Kind) -> Result<Shape, Failure> {
+    find(accept).ok_or_else(|| {
+        if kind.is_custom {
+            Failure::not_acceptable(OFFERED)
+        } else {
+            Failure::no_representation(&format!("{OFFERED}, {OFFERED_AS_WATCH}"))
+        }
+    })
+}
+
+fn find(accept: Option<&str>) -> Option<Shape> {
+    let Some(accept) = accept.filter(|accept| !accept.trim().is_empty()) else { return Some(Shape::Whole) };
+    accept.split(',').find_map(one)
 }
 
 fn one(range: &str) -> Option<Shape> {
@@ -45,16 +58,16 @@ mod tests {
     #[test]
     fn what_kubectl_get_accepts_is_a_table() {
         let accept = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
-        assert_eq!(shape(Some(accept)), Ok(Shape::Table("v1")));
+        assert_eq!(find(Some(accept)), Some(Shape::Table("v1")));
     }
 
     #[test]
     fn json_stands_in_for_protobuf() {
-        assert_eq!(shape(Some("application/vnd.kubernetes.protobuf,application/json")), Ok(Shape::Whole));
+        assert_eq!(find(Some("application/vnd.kubernetes.protobuf,application/json")), Some(Shape::Whole));
     }
 
     #[test]
     fn protobuf_alone_is_not_to_be_had() {
-        assert!(shape(Some("application/vnd.kubernetes.protobuf")).is_err());
+        assert_eq!(find(Some("application/vnd.kubernetes.protobuf")), None);
     }
 }

@@ -6,8 +6,10 @@ use crate::api::kinds::{Cell, Column, age_column, built, name_column};
 
 fn with(columns: Vec<Column>) -> Vec<Column> {
     let mut all = vec![name_column()];
-    all.extend(columns);
+    let (wide, narrow): (Vec<Column>, Vec<Column>) = columns.into_iter().partition(|column| column.priority > 0);
+    all.extend(narrow);
     all.push(age_column());
+    all.extend(wide);
     all
 }
 
@@ -64,6 +66,18 @@ pub(crate) fn pods() -> Vec<Column> {
         }),
         wide(built("IP", "string", |object| text(&object["status"]["podIP"]))),
         wide(built("Node", "string", |object| text(&object["spec"]["nodeName"]))),
+        wide(built("Nominated Node", "string", |object| text(&object["status"]["nominatedNodeName"]))),
+        wide(built("Readiness Gates", "string", |object| {
+            let gates: Vec<&Value> = items(&object["spec"]["readinessGates"]).collect();
+            let holds = |gate: &&&Value| {
+                let mut conditions = items(&object["status"]["conditions"]);
+                conditions.any(|one| one["type"] == gate["conditionType"] && one["status"] == "True")
+            };
+            match gates.len() {
+                0 => "<none>".into(),
+                all => format!("{}/{all}", gates.iter().filter(holds).count()).into(),
+            }
+        })),
     ])
 }
 
@@ -91,6 +105,12 @@ fn pod_status(pod: &Value) -> Value {
         shown = "Terminating".into();
     }
     shown.into()
+}
+
+/// A field of all containers of a template.
+fn of_containers(object: &Value, field: &str) -> Value {
+    let containers = items(&object["spec"]["template"]["spec"]["containers"]);
+    containers.map(|one| one[field].as_str().unwrap_or_default()).collect::<Vec<_>>().join(",").into()
 }
 
 pub(crate) fn jobs() -> Vec<Column> {
@@ -121,6 +141,14 @@ pub(crate) fn jobs() -> Vec<Column> {
             }
         }),
         duration,
+        wide(built("Containers", "string", |object| of_containers(object, "name"))),
+        wide(built("Images", "string", |object| of_containers(object, "image"))),
+        wide(built("Selector", "string", |object| {
+            let labels = object["spec"]["selector"]["matchLabels"].as_object().into_iter().flatten();
+            let shown: Vec<String> =
+                labels.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
+            shown.join(",").into()
+        })),
     ])
 }
 
@@ -150,6 +178,11 @@ pub(crate) fn events() -> Vec<Column> {
         let found = moments.into_iter().chain([&event["metadata"]["creationTimestamp"]]).find(|one| one.is_string());
         found.cloned().unwrap_or_default()
     });
+    let mut first_seen = built("First Seen", "string", |_| Value::Null);
+    first_seen.cell = Cell::Since(|event| {
+        let moments = [&event["firstTimestamp"], &event["eventTime"], &event["metadata"]["creationTimestamp"]];
+        moments.into_iter().find(|one| one.is_string()).cloned().unwrap_or_default()
+    });
     let object = |event: &Value| -> Value {
         let involved = &event["involvedObject"];
         let kind = involved["kind"].as_str().unwrap_or_default().to_lowercase();
@@ -161,10 +194,14 @@ pub(crate) fn events() -> Vec<Column> {
         built("Type", "string", |event| event["type"].clone()),
         built("Reason", "string", |event| event["reason"].clone()),
         built("Object", "string", object),
+        wide(built("Subobject", "string", |event| {
+            event["involvedObject"]["fieldPath"].as_str().unwrap_or_default().into()
+        })),
         wide(built("Source", "string", |event| {
             event["source"]["component"].as_str().or(event["reportingComponent"].as_str()).unwrap_or_default().into()
         })),
         built("Message", "string", |event| event["message"].as_str().unwrap_or_default().trim().into()),
+        wide(first_seen),
         wide(built("Count", "string", count)),
         wide(name_column()),
     ]
@@ -175,6 +212,28 @@ pub(crate) fn leases() -> Vec<Column> {
 }
 
 pub(crate) fn definitions() -> Vec<Column> {
-    let created = built("Created At", "date", |object| object["metadata"]["creationTimestamp"].clone());
-    vec![name_column(), created]
+    let is_established = |object: &Value| {
+        let mut conditions = items(&object["status"]["conditions"]);
+        conditions.any(|one| one["type"] == "Established" && one["status"] == "True").into()
+    };
+    vec![
+        name_column(),
+        built("Scope", "string", |object| object["spec"]["scope"].clone()),
+        built("Versions", "string", |object| {
+            let served = items(&object["spec"]["versions"]).filter(|version| version["served"] == true);
+            let shown = served.map(|version| {
+                let name = version["name"].as_str().unwrap_or_default();
+                if version["storage"] == true { format!("{name}(storage)") } else { name.to_owned() }
+            });
+            shown.collect::<Vec<_>>().join(",").into()
+        }),
+        built("Created At", "date", |object| object["metadata"]["creationTimestamp"].clone()),
+        wide(built("Group", "string", |object| object["spec"]["group"].clone())),
+        wide(built("Kind", "string", |object| object["spec"]["names"]["kind"].clone())),
+        wide(built("ShortNames", "string", |object| {
+            let names = items(&object["spec"]["names"]["shortNames"]).filter_map(Value::as_str);
+            names.collect::<Vec<_>>().join(",").into()
+        })),
+        wide(built("Established", "boolean", is_established)),
+    ]
 }

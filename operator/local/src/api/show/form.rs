@@ -41,6 +41,19 @@ impl Form {
         self.value(&object.value, now).to_string().into()
     }
 
+    /// One object of a list: those of Kubernetes' own kinds don't repeat what they are.
+    fn item(&self, object: &Object, now: Timestamp) -> Bytes {
+        if self.kind.is_custom || self.shape != Shape::Whole {
+            return self.object(object, now);
+        }
+        let mut item = self.value(&object.value, now);
+        if let Value::Object(fields) = &mut item {
+            fields.remove("apiVersion");
+            fields.remove("kind");
+        }
+        item.to_string().into()
+    }
+
     /// One object, or another's value at some version, as JSON.
     pub(crate) fn value(&self, object: &Value, now: Timestamp) -> Value {
         match self.shape {
@@ -73,6 +86,8 @@ impl Form {
         let mut metadata_of_list = json!({ "resourceVersion": meta.version.to_string() });
         if let Some(next) = &meta.next {
             metadata_of_list["continue"] = next.as_str().into();
+        } else if self.kind.is_custom && self.shape == Shape::Whole {
+            metadata_of_list["continue"] = "".into();
         }
         if let Some(remaining) = meta.remaining.filter(|_| meta.next.is_some()) {
             metadata_of_list["remainingItemCount"] = remaining.into();
@@ -100,7 +115,7 @@ impl Form {
                     if place > 0 {
                         text.put_u8(b',');
                     }
-                    text.put_slice(&self.object(object, now));
+                    text.put_slice(&self.item(object, now));
                 }
                 text.put_slice(b"]}");
                 text.freeze()

@@ -23,11 +23,6 @@ pub(crate) struct PathError {
 }
 
 impl Path {
-    /// Nothing but fields.
-    pub(crate) fn field(fields: &[&str]) -> Self {
-        Self(fields.iter().map(|&field| Step::Field(field.into())).collect())
-    }
-
     pub(crate) fn parse(path: &str) -> Result<Self, PathError> {
         let wrong = |why| PathError { path: path.into(), why };
         let mut steps = Vec::new();

@@ -45,7 +45,7 @@ fn definition(column: &Column) -> Value {
 fn row(kind: &Kind, object: &Value, version: &str, rows: Rows, now: Timestamp) -> Value {
     let cells: Vec<Value> = kind.columns.iter().map(|column| cell(column, object, now)).collect();
     match rows {
-        Rows::None => json!({ "cells": cells }),
+        Rows::None => json!({ "cells": cells, "object": null }),
         Rows::Metadata => json!({ "cells": cells, "object": metadata(object, version) }),
         Rows::Object => json!({ "cells": cells, "object": object }),
     }

@@ -32,8 +32,10 @@ async fn pods_are_shown_as_kubectl_shows_them() {
     let (_, table) = ask(&server, "GET", "/api/v1/namespaces/default/pods", TABLE, &Value::Null).await;
     let names: Vec<&Value> =
         table["columnDefinitions"].as_array().into_iter().flatten().map(|column| &column["name"]).collect();
-    assert_eq!(names, ["Name", "Ready", "Status", "Restarts", "IP", "Node", "Age"]);
-    assert_eq!(table["rows"][0]["cells"], json!(["a", "0/1", "Pending", "0", "<none>", "<none>", "0s"]));
+    let wide = ["IP", "Node", "Nominated Node", "Readiness Gates"];
+    assert_eq!(names, [["Name", "Ready", "Status", "Restarts", "Age"].as_slice(), &wide].concat());
+    let none = "<none>";
+    assert_eq!(table["rows"][0]["cells"], json!(["a", "0/1", "Pending", "0", "0s", none, none, none, none]));
     assert_eq!(table["rows"][0]["object"]["kind"], "PartialObjectMetadata");
 }
 
@@ -99,8 +101,11 @@ async fn every_kind_that_discovery_lists_can_be_listed_and_explained() {
 
 #[tokio::test]
 async fn what_is_not_served_is_not_found() {
-    let (status, body) = ask(&server(), "GET", "/apis/apps/v1/deployments", "*/*", &Value::Null).await;
+    let (status, body) = ask(&server(), "GET", "/apis/batch/v1/cronjobs", "*/*", &Value::Null).await;
     assert_eq!((status, &body["reason"]), (StatusCode::NOT_FOUND, &json!("NotFound")));
+    // Of groups that nobody knows, a cluster says so in plain text.
+    let (status, body) = ask(&server(), "GET", "/apis/apps/v1/deployments", "*/*", &Value::Null).await;
+    assert_eq!((status, body), (StatusCode::NOT_FOUND, Value::Null));
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::create::{self, Creation};
 use super::decode::{self, Source};
 use super::{Part, Target, World, Written};
 use crate::api::chores::Chore;
@@ -11,7 +12,7 @@ use crate::api::failure::Failure;
 use crate::api::kinds::Kind;
 use crate::api::object::{self, Key, Object};
 use crate::api::query::WriteOptions;
-use crate::api::rules::{builtin, metadata};
+use crate::api::rules::{builtin, defaults, metadata};
 use crate::api::show::events;
 use crate::api::state::{Place, State};
 use crate::fields::{self, Writer};
@@ -40,17 +41,18 @@ pub(crate) fn update(
     options: &WriteOptions,
 ) -> Result<Written, Failure> {
     let kind = &*target.kind;
-    let live = state.get(&target.place()).cloned().ok_or_else(|| Failure::not_found(kind, &target.name))?;
     decode::check_kind(kind, &mut new)?;
     decode::check_place(target, &mut new)?;
+    let Some(live) = state.get(&target.place()).cloned() else {
+        if builtin::is_made_by_update(kind) && target.part == Part::Whole {
+            let creation = Creation { target, sent: new, duplicates, options, is_applied: false };
+            return create::create(state, world, creation);
+        }
+        return Err(Failure::not_found(kind, &target.name));
+    };
     let version = object::resource_version(&new);
     if matches!(version, "" | "0") && builtin::needs_version(kind) {
-        let cause = Cause {
-            reason: "FieldValueInvalid",
-            message: "Invalid value: 0: must be specified for an update".into(),
-            field: "metadata.resourceVersion".into(),
-        };
-        return Err(Failure::invalid(kind, &target.name, &[cause]));
+        return Err(Failure::no_version(kind, &target.name));
     }
     let (given, kept) = (object::uid(&new), object::uid(&live.value));
     if !given.is_empty() && given != kept {
@@ -77,6 +79,7 @@ pub(crate) fn change(state: &mut State, world: &World<'_>, change: Change<'_>) -
     keep_other_part(target, &mut new, old);
     metadata::carry_over(&mut new, old);
     if target.part == Part::Whole {
+        defaults::of_changed(kind, &mut new, old);
         builtin::prepare_update(kind, &mut new, old, &object::seconds(world.now));
     }
     object::metadata_mut(&mut new).insert("resourceVersion".into(), object::resource_version(old).into());
@@ -92,6 +95,7 @@ pub(crate) fn change(state: &mut State, world: &World<'_>, change: Change<'_>) -
     let mut causes = metadata::check(kind, &new);
     causes.extend(metadata::check_change(&new, old));
     if target.part == Part::Whole {
+        causes.extend(builtin::check(kind, &new));
         causes.extend(builtin::check_change(kind, &new, old));
     }
     causes.extend(kind.schema.validate(&new, Some(old)));
@@ -117,7 +121,10 @@ pub(crate) fn commit(state: &mut State, place: &Place, new: Value) -> Arc<Object
     let has_grace = new["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) > 0;
     let is_over = object::is_deleting(&new) && object::finalizers(&new).next().is_none() && !has_grace;
     if is_over && !is_namespace_with_content(&new) {
-        return state.remove(place, new);
+        // The event of its end has a version of its own; the writer is told the one that it wrote over.
+        let last = Arc::new(Object::of(new.clone()));
+        state.remove(place, new);
+        return last;
     }
     let object = state.put(place, new);
     state.chores.push_back(Chore::Examine(place.clone()));

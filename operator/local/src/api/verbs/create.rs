@@ -10,10 +10,11 @@ use crate::api::failure::Failure;
 use crate::api::kinds::Kind;
 use crate::api::object::{self, Key, Object};
 use crate::api::query::WriteOptions;
-use crate::api::rules::{builtin, metadata};
+use crate::api::rules::{builtin, defaults, metadata};
 use crate::api::show::events;
 use crate::api::state::{Place, State};
 use crate::fields::{self, Writer};
+use crate::schema::Cause;
 
 /// What is to be created, and how.
 pub(crate) struct Creation<'a> {
@@ -41,21 +42,33 @@ pub(crate) fn create(state: &mut State, world: &World<'_>, creation: Creation<'_
     name(&mut sent, world);
     stamp(kind, &mut sent, world, is_applied);
     check_namespace(state, target, object::name(&sent))?;
-    builtin::prepare_create(kind, &mut sent, &object::seconds(world.now));
+    defaults::of_new(kind, &mut sent);
     if !is_applied {
         let writer =
             Writer { manager: &options.manager, subresource: None, api_version: &kind.api_version, now: world.now };
-        sent = fields::update(&kind.schema, None, sent, writer);
+        sent = fields::create(&kind.schema, defaults::nothing_of(kind), sent, writer);
     }
+    defaults::admit(kind, &mut sent);
+    builtin::prepare_create(kind, &mut sent, &object::seconds(world.now));
     let mut causes = metadata::check(kind, &sent);
-    causes.extend(kind.schema.validate(&sent, None));
+    causes.extend(builtin::check(kind, &sent));
+    let is_known =
+        |cause: &Cause| causes.iter().any(|found| found.reason == cause.reason && found.field == cause.field);
+    let more: Vec<Cause> =
+        kind.schema.validate_beside(&causes, &sent).into_iter().filter(|cause| !is_known(cause)).collect();
+    causes.extend(more);
     let name = object::name(&sent).to_owned();
     if !causes.is_empty() {
         return Err(Failure::invalid(kind, &name, &causes));
     }
     let place = Place { table: kind.table, key: Key::of(&sent) };
-    if state.get(&place).is_some() {
-        return Err(Failure::already_exists(kind, &name));
+    if let Some(live) = state.get(&place) {
+        let is_deleting = object::is_deleting(&live.value);
+        return Err(if is_deleting {
+            Failure::still_exists(kind, &name)
+        } else {
+            Failure::already_exists(kind, &name)
+        });
     }
     if options.is_dry_run {
         return Ok(Written { object: Object::of(sent).into(), warnings, is_created: true });
@@ -81,7 +94,7 @@ fn name(object: &mut Value, world: &World<'_>) {
 /// What only the server sets.
 fn stamp(kind: &Kind, object: &mut Value, world: &World<'_>, is_applied: bool) {
     let metadata = object::metadata_mut(object);
-    for field in ["resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"] {
+    for field in ["resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds"] {
         metadata.remove(field);
     }
     if !is_applied {

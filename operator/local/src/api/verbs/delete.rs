@@ -5,13 +5,13 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{Target, World};
+use crate::api::body;
 use crate::api::chores::{Chore, FOREGROUND, ORPHAN};
 use crate::api::failure::Failure;
 use crate::api::kinds::Kind;
 use crate::api::object::{self, Object};
 use crate::api::query::{self, Query};
 use crate::api::state::{Place, State};
-use crate::schema::Cause;
 
 /// What becomes of dependents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,9 @@ pub(crate) enum Propagation {
     Foreground,
     Orphan,
 }
+
+const JOB_WARNING: &str = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background \
+                           to remove them or set propagationPolicy=Orphan to suppress this warning";
 
 /// The options of a deletion.
 #[derive(Debug, Clone, Default)]
@@ -31,7 +34,29 @@ pub(crate) struct DeleteOptions {
     pub(crate) is_dry_run: bool,
 }
 
+/// The body of a deletion: its options, or nothing.
+pub(crate) fn parse(sent: &[u8], media_type: &str) -> Result<Value, Failure> {
+    let body = body::parse(sent, media_type, "DeleteOptions")
+        .map_err(|failure| failure.reworded(|message| body::without_wrapper(message, "DeleteOptions")))?;
+    match body.value["kind"].as_str() {
+        None | Some("" | "DeleteOptions") => Ok(body.value),
+        Some(other) => {
+            let version = body.value["apiVersion"].as_str().unwrap_or_default();
+            Err(Failure::bad_request(format!("no kind {other:?} is registered for version {version:?}")))
+        }
+    }
+}
+
 impl DeleteOptions {
+    /// With what becomes of dependents where nothing was said: a Job's pods stay, as they always did, with a warning.
+    pub(crate) fn or_default(mut self, kind: &Kind) -> (Self, Option<&'static str>) {
+        if !kind.is("batch", "Job") || self.propagation.is_some() {
+            return (self, None);
+        }
+        self.propagation = Some(Propagation::Orphan);
+        (self, Some(JOB_WARNING))
+    }
+
     /// Of the query and the body; the body goes before.
     pub(crate) fn of(query: &Query, body: &Value) -> Result<Self, Failure> {
         let grace_seconds = match body["gracePeriodSeconds"].as_i64() {
@@ -49,16 +74,9 @@ impl DeleteOptions {
             Some("Foreground") => Some(Propagation::Foreground),
             Some("Orphan") => Some(Propagation::Orphan),
             Some(other) => {
-                return Err(Failure::invalid_options(
-                    "DeleteOptions",
-                    &Cause {
-                        reason: "FieldValueNotSupported",
-                        message: format!(
-                            "Unsupported value: {other:?}: supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""
-                        ),
-                        field: "propagationPolicy".into(),
-                    },
-                ));
+                let supported = r#""Foreground", "Background", "Orphan", "nil""#;
+                let cause = query::not_supported("propagationPolicy", other, supported);
+                return Err(Failure::invalid_options("DeleteOptions", &cause));
             }
         };
         let text = |value: &Value| value.as_str().map(Into::into);
@@ -68,7 +86,7 @@ impl DeleteOptions {
             propagation,
             uid: text(&body["preconditions"]["uid"]),
             version: text(&body["preconditions"]["resourceVersion"]),
-            is_dry_run: is_dry_run || query::is_dry_run(query)?,
+            is_dry_run: is_dry_run || query::is_dry_run(query, "DeleteOptions")?,
         })
     }
 }
@@ -112,6 +130,7 @@ pub(crate) fn delete(
         mark(&mut new, world, grace);
     }
     if is_namespace {
+        object::metadata_mut(&mut new).remove("deletionGracePeriodSeconds");
         new["status"]["phase"] = "Terminating".into();
     }
     if options.is_dry_run {

@@ -9,10 +9,11 @@ use data_encoding::BASE64URL_NOPAD;
 use crate::api::failure::Failure;
 use crate::api::kinds::Kind;
 use crate::api::object::{Key, Object};
-use crate::api::query::Query;
+use crate::api::query::{self, Query};
 use crate::api::select::Selection;
 use crate::api::show::form::ListMeta;
 use crate::api::state::State;
+use crate::schema::Cause;
 
 /// One page.
 pub(crate) struct Page {
@@ -42,6 +43,7 @@ impl Continue {
 
 pub(crate) fn list(state: &State, kind: &Kind, selection: &Selection, query: &Query) -> Result<Page, Failure> {
     let asked = query.version()?;
+    check_options(query)?;
     let limit = query.number("limit")?.and_then(|limit| usize::try_from(limit).ok()).filter(|limit| *limit > 0);
     let from = match query.get("continue") {
         None => None,
@@ -55,12 +57,7 @@ pub(crate) fn list(state: &State, kind: &Kind, selection: &Selection, query: &Qu
     };
     let exact = match query.get("resourceVersionMatch") {
         Some("Exact") => asked,
-        None | Some("NotOlderThan") => None,
-        Some(other) => {
-            return Err(Failure::bad_request(format!(
-                "resourceVersionMatch: Unsupported value: {other:?}: supported values: \"Exact\", \"NotOlderThan\""
-            )));
-        }
+        _ => None,
     };
     if let Some(asked) = asked.filter(|asked| *asked > state.version()) {
         return Err(Failure::too_new(asked, state.version()));
@@ -77,6 +74,35 @@ pub(crate) fn list(state: &State, kind: &Kind, selection: &Selection, query: &Qu
         ));
     }
     Ok(page(&objects, selection, after, limit, version))
+}
+
+/// Refuses options that don't go together.
+fn check_options(query: &Query) -> Result<(), Failure> {
+    let version = query.get("resourceVersion");
+    let is_from_start = query.get("continue").is_none();
+    let rule = query.get("resourceVersionMatch");
+    if !is_from_start && version.is_some_and(|version| version != "0") {
+        return Err(Failure::bad_request("specifying resource version is not allowed when using continue"));
+    }
+    let forbid = |field: &str, why: &str| {
+        let message = format!("Forbidden: {why}");
+        Err(Failure::invalid_options(
+            "ListOptions",
+            &Cause { reason: "FieldValueForbidden", message, field: field.into() },
+        ))
+    };
+    if query.get("sendInitialEvents").is_some() {
+        return forbid("sendInitialEvents", "sendInitialEvents is forbidden for list");
+    }
+    let Some(rule) = rule else { return Ok(()) };
+    if version.is_none() {
+        return forbid("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided");
+    }
+    if !matches!(rule, "Exact" | "NotOlderThan") {
+        let cause = query::not_supported("resourceVersionMatch", rule, r#""Exact", "NotOlderThan", """#);
+        return Err(Failure::invalid_options("ListOptions", &cause));
+    }
+    Ok(())
 }
 
 /// The objects of a selection, all of them.

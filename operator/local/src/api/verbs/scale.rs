@@ -33,7 +33,12 @@ pub(crate) fn update(
     if !version.is_empty() {
         object::metadata_mut(&mut new).insert("resourceVersion".into(), version.into());
     }
-    let replicas = scale["spec"]["replicas"].as_i64().unwrap_or(0);
+    let replicas = match &scale["spec"]["replicas"] {
+        Value::Null => 0,
+        found => found
+            .as_i64()
+            .ok_or_else(|| Failure::invalid_patch(&scale.to_string(), "spec.replicas must be of type integer"))?,
+    };
     put(&mut new, &paths.spec, replicas.into());
     let change = Change { target, live, new, duplicates: &[], options, source: Source::Body, is_applied: false };
     let written = change::change(state, world, change)?;

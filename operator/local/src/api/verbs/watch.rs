@@ -58,7 +58,7 @@ impl Watch {
         let table = form.kind.table;
         let timeout = query.number("timeoutSeconds")?.filter(|seconds| *seconds > 0);
         let timeout = timeout.map_or(DEFAULT_TIMEOUT, Duration::from_secs);
-        let asked = query.version()?;
+        let asked = query.exact_version()?;
         let has_bookmarks = query.is_set("allowWatchBookmarks");
         let wants_initial = query.is_set("sendInitialEvents");
         check_initial(query, wants_initial)?;
@@ -104,7 +104,7 @@ impl Watch {
 
     fn bookmark(&self, annotations: &Value) -> Value {
         let kind = &self.form.kind;
-        let mut metadata = json!({ "resourceVersion": self.version.to_string(), "creationTimestamp": null });
+        let mut metadata = json!({ "resourceVersion": self.version.to_string() });
         if !annotations.is_null() {
             metadata["annotations"] = annotations.clone();
         }
@@ -225,6 +225,17 @@ impl Watch {
 /// `sendInitialEvents` needs its companion, as in a cluster.
 fn check_initial(query: &Query, wants_initial: bool) -> Result<(), Failure> {
     let rule = query.get("resourceVersionMatch");
+    if rule.is_some() && query.get("sendInitialEvents").is_none() {
+        let why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+        return Err(Failure::invalid_options(
+            "ListOptions",
+            &crate::schema::Cause {
+                reason: "FieldValueForbidden",
+                message: format!("Forbidden: {why}"),
+                field: "resourceVersionMatch".into(),
+            },
+        ));
+    }
     if wants_initial && rule != Some("NotOlderThan") {
         return Err(Failure::invalid_options(
             "ListOptions",
