@@ -72,8 +72,26 @@ impl People<'_> {
         for (name, _) in self.shape {
             self.apply_pipeline(name, false).await;
         }
+        self.wait_for_commits().await;
         let changes = (0..FILES).map(|file| self.put(file, &format!("text {}", self.chance.below(5)))).collect();
         self.commit(json!({ "repo": SOURCE, "changes": Value::Array(changes) })).await;
+    }
+
+    /// Waits until every Commit has landed or can't: the order in which they land is nobody's.
+    async fn wait_for_commits(&self) {
+        let api: Api<Commit> = Api::namespaced(self.world.client(), NAMESPACE);
+        let begun = tokio::time::Instant::now();
+        while begun.elapsed() < PATIENCE {
+            let all = api.list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default();
+            let has_ended = |commit: &Commit| {
+                let conditions = commit.status.as_ref().map_or(&[][..], |status| &status.conditions);
+                conditions::holds(conditions, Type::Ready) || conditions::holds(conditions, Type::Stalled)
+            };
+            if all.iter().all(has_ended) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_secs(5)).await;
+        }
     }
 
     async fn act_once(&mut self) {

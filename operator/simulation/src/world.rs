@@ -59,7 +59,7 @@ impl World {
             server: Server::in_memory(settings),
             objects: Objects::new(),
             ledger: Ledger::default(),
-            workers: Workers::new(chance.fork(), trace.clone()),
+            workers: Workers::new(chance.fork(), trace.clone(), weather),
             operators: Operators::new(chance.fork(), trace.clone()),
             witness: Witness::default(),
             begun: Instant::now(),

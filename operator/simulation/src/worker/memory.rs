@@ -7,8 +7,11 @@ use uuid::Uuid;
 use varve_format::records::{DatumResult, PlanDatum, ResultState};
 
 /// The memory of all workers.
-#[derive(Default)]
-pub(super) struct Memory(Mutex<Known>);
+pub(super) struct Memory {
+    known: Mutex<Known>,
+    /// Where lists lack what is new, a Job may plan once more what has just ended: nobody can know.
+    lists_are_stale: bool,
+}
 
 #[derive(Default)]
 struct Known {
@@ -25,8 +28,12 @@ struct Known {
 }
 
 impl Memory {
+    pub(super) fn new(lists_are_stale: bool) -> Self {
+        Self { known: Mutex::default(), lists_are_stale }
+    }
+
     fn of<T>(&self, look: impl FnOnce(&mut Known) -> T) -> T {
-        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        look(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn runs(&self) -> u32 {
@@ -55,7 +62,7 @@ impl Memory {
         self.of(|known| {
             known.runs += 1;
             let key = String::from_utf8_lossy(&datum.key).into_owned();
-            if known.recorded.contains(&(job, datum.hash.clone())) {
+            if !self.lists_are_stale && known.recorded.contains(&(job, datum.hash.clone())) {
                 known.broken.push(format!("datum {key} of Job {job} runs again though its end is recorded"));
             }
             if let Some(earlier) = known.known_to.get(&job).and_then(|finished| finished.get(&datum.hash)) {

@@ -21,6 +21,7 @@ use self::memory::Memory;
 use self::pods::Shards;
 use crate::chance::Chance;
 use crate::trace::Trace;
+use crate::wire::Weather;
 use crate::world::{NAMESPACE, World};
 
 /// What stands in files that no code can digest: their datums fail.
@@ -34,8 +35,8 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
-    pub(crate) fn new(chance: Chance, trace: Trace) -> Self {
-        Self { chance, trace, memory: Memory::default() }
+    pub(crate) fn new(chance: Chance, trace: Trace, weather: Weather) -> Self {
+        Self { chance, trace, memory: Memory::new(weather.stale_lists > 0) }
     }
 
     /// Datums that were run.
