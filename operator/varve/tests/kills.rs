@@ -6,9 +6,9 @@
 mod common;
 
 use std::collections::{BTreeMap, HashSet};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
-use common::{Project, until};
+use common::Project;
 use fastrand::Rng;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Api, ListParams};
@@ -73,7 +73,7 @@ impl Edit {
 
 /// As many edits as kills. The last ones write every file, so that there is something to compare.
 fn edits(random: &mut Rng, count: usize) -> Vec<Edit> {
-    let mut text = |random: &mut Rng| (0..random.u8(1..30)).map(|_| format!("{}\n", random.u32(..))).collect::<String>();
+    let text = |random: &mut Rng| (0..random.u8(1..30)).map(|_| format!("{}\n", random.u32(..))).collect::<String>();
     (0..count)
         .map(|number| match random.choice(FILES).unwrap_or(FILES[0]) {
             _ if number + FILES.len() >= count => Edit::Write(FILES[count - number - 1], text(random)),
@@ -110,7 +110,7 @@ async fn final_trees(project: &Project) -> BTreeMap<String, String> {
         trees.insert(repo.name_any(), format!("{} {} files", tree.id, tree.files));
     }
     assert!(dev.stop().success());
-    until("all its processes are gone", || project.processes().is_empty());
+    project.until_nothing_runs();
     trees
 }
 
@@ -171,7 +171,7 @@ async fn a_varve_dev_that_is_killed_again_and_again_comes_to_the_same_trees() {
         edit.make(&killed);
         std::thread::sleep(killed_after);
         dev.kill();
-        until("what it started is gone", || killed.processes().is_empty());
+        killed.until_nothing_runs();
     }
 
     let (wanted, found) = (final_trees(&undisturbed).await, final_trees(&killed).await);

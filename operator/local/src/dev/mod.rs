@@ -84,11 +84,14 @@ impl Args {
     }
 }
 
-/// The file for what the controllers log; makes the state folder, where it is missing.
-pub fn open_log(args: &Args) -> std::io::Result<std::fs::File> {
+/// The file for what the controllers log; makes the state folder, where it is missing and the files to apply are there.
+pub fn open_log(args: &Args) -> Result<std::fs::File, Error> {
+    files::check(&args.paths)?;
     let folder = args.state_folder();
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-    std::fs::OpenOptions::new().create(true).append(true).open(folder.join("log"))
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+    made.map_err(Error::file("make state folder", &folder))?;
+    let log = folder.join("log");
+    std::fs::OpenOptions::new().create(true).append(true).open(&log).map_err(Error::file("open", log))
 }
 
 /// How it ended.
@@ -150,6 +153,7 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<Ended, Error> {
     let ended = tokio::select! {
         ended = work(&args, &state, client, &screen) => ended,
         failed = first_end(&mut tasks) => Err(failed),
+        why = server.disk_failed() => Err(Error::Disk { path: state.folder().to_owned(), why }),
         ran = &mut running => Err(ran.map_or_else(Error::Runner, |()| Error::Ended)),
         () = stop.cancelled() => Ok(Ended::Well),
     };
@@ -172,17 +176,15 @@ async fn work(args: &Args, state: &State, client: kube::Client, screen: &Screen)
     let mut given = Given::new(&args.paths)?;
     let mut folders = Folders::new(client.clone(), stores.clone());
     let (mut showing, mut results, mut told) = (Showing::default(), Results::default(), 0);
-    let apply = Apply { client: &client, namespace: &args.namespace, looks: &looks, screen };
-    let mut was_refused = apply.all(given.read()?, &mut folders).await;
-    namespaces::give_stores(&client, state).await?;
+    let apply = Apply { client: &client, state, namespace: &args.namespace, looks: &looks, screen };
+    let mut was_refused = apply.all(&given, &mut folders).await?;
     was_refused |= folders.commit_changed(&looks, screen).await;
     loop {
         tokio::select! {
             () = looks.changed() => showing.look(&looks, screen),
             () = Showing::tick(&looks, screen) => Showing::progress(&looks, screen),
             () = given.changed() => {
-                was_refused = apply.all(given.read()?, &mut folders).await;
-                namespaces::give_stores(&client, state).await?;
+                was_refused = apply.all(&given, &mut folders).await?;
                 was_refused |= folders.commit_changed(&looks, screen).await;
             }
             () = folders.changed() => was_refused |= folders.commit_changed(&looks, screen).await,

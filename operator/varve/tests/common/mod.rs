@@ -101,8 +101,22 @@ impl Project {
         Client::try_from(config).unwrap()
     }
 
-    /// Processes that some `varve dev` here has left, as the machine shows them.
-    pub(crate) fn processes(&self) -> Vec<String> {
+    /// Waits until nothing that some `varve dev` here has started is left.
+    #[track_caller]
+    pub(crate) fn until_nothing_runs(&self) {
+        let give_up = Instant::now() + PATIENCE;
+        loop {
+            let left = self.processes();
+            if left.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < give_up, "these are left: {left:#?}");
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    /// Processes that some `varve dev` here has started, as the machine shows them.
+    fn processes(&self) -> Vec<String> {
         let mark = format!("{MARK}={}", self.root.path().display());
         let has_mark = |environment: &[u8]| environment.split(|byte| *byte == 0).any(|it| it == mark.as_bytes());
         let processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
