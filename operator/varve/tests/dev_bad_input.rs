@@ -204,3 +204,17 @@ fn a_full_disk_ends_it_with_a_word_and_what_was_done_is_there_when_there_is_room
     assert!(told[0].ends_with(": make room there and start again"), "{}", ended.err);
     assert!(told[1].starts_with("refused: ") && told[1].contains(full), "{}", ended.err);
 }
+
+#[test]
+fn a_job_that_finds_no_room_waits_and_says_for_what() {
+    let wish = "container: {resources: {limits: {nvidia.com/gpu: 1}},";
+    let project = Project::with(&COPY.replace("container: {", wish));
+    project.write("texts/amber", "resin\n");
+    let ended = project.once();
+    assert!(ended.badly().starts_with("not well: Job copied-"), "{}", ended.err);
+    assert!(
+        ended.err.contains(": Unschedulable: 1 pod waits for a node, 0 run: no node has enough nvidia.com/gpu left"),
+        "{}",
+        ended.err
+    );
+}

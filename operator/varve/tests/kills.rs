@@ -73,7 +73,10 @@ impl Edit {
 
 /// As many edits as kills. The last ones write every file, so that there is something to compare.
 fn edits(random: &mut Rng, count: usize) -> Vec<Edit> {
-    let text = |random: &mut Rng| (0..random.u8(1..30)).map(|_| format!("{}\n", random.u32(..))).collect::<String>();
+    let text = |random: &mut Rng| {
+        let lines: Vec<String> = (0..random.u8(1..30)).map(|_| random.u32(..).to_string()).collect();
+        lines.join("\n") + "\n"
+    };
     (0..count)
         .map(|number| match random.choice(FILES).unwrap_or(FILES[0]) {
             _ if number + FILES.len() >= count => Edit::Write(FILES[count - number - 1], text(random)),

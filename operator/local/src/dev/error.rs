@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::runner::words;
+
 /// Why it can't start, or can't go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -124,11 +126,6 @@ impl From<crate::runner::Error> for Error {
             error => Self::Runner(error),
         }
     }
-}
-
-/// What the API server says, without its answer whole.
-fn words(error: &kube::Error) -> String {
-    if let kube::Error::Api(status) = error { status.message.clone() } else { error.to_string() }
 }
 
 impl Error {

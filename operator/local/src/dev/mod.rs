@@ -15,6 +15,7 @@ mod settled;
 mod show;
 mod state;
 mod stores;
+mod words;
 
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
@@ -150,18 +151,23 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<Ended, Error> {
         }
     });
 
+    let mut runs_pods = true;
     let ended = tokio::select! {
+        biased; // what can't be written makes all the others fail
+        why = server.disk_failed() => Err(Error::Disk { path: state.folder().to_owned(), why }),
         ended = work(&args, &state, client, &screen) => ended,
         failed = first_end(&mut tasks) => Err(failed),
-        why = server.disk_failed() => Err(Error::Disk { path: state.folder().to_owned(), why }),
-        ran = &mut running => Err(ran.map_or_else(Error::Runner, |()| Error::Ended)),
+        ran = &mut running => {
+            runs_pods = false;
+            Err(ran.map_or_else(Error::from, |()| Error::Ended))
+        }
         () = stop.cancelled() => Ok(Ended::Well),
     };
     stop_controllers.cancel();
     let _ = controllers.await;
     stop_runner.cancel();
-    if !matches!(ended, Err(Error::Runner(_) | Error::Ended)) {
-        running.await?;
+    if runs_pods && let Err(error) = running.await {
+        tracing::error!(%error, "stop the pods"); // why it ended is told already
     }
     stop_api.cancel();
     while tasks.join_next().await.is_some() {}
@@ -175,7 +181,7 @@ async fn work(args: &Args, state: &State, client: kube::Client, screen: &Screen)
     let stores = Arc::new(Stores::new(client.clone()));
     let mut given = Given::new(&args.paths)?;
     let mut folders = Folders::new(client.clone(), stores.clone());
-    let (mut showing, mut results, mut told) = (Showing::default(), Results::default(), 0);
+    let (mut showing, mut results, mut told) = (Showing::new(), Results::default(), 0);
     let apply = Apply { client: &client, state, namespace: &args.namespace, looks: &looks, screen };
     let mut was_refused = apply.all(&given, &mut folders).await?;
     was_refused |= folders.commit_changed(&looks, screen).await;
@@ -191,6 +197,7 @@ async fn work(args: &Args, state: &State, client: kube::Client, screen: &Screen)
             version = settled::settled(&looks, told) => {
                 told = version;
                 showing.look(&looks, screen);
+                showing.waiting(&looks, screen);
                 results.show(&looks, &stores, screen).await;
                 if args.once {
                     return Ok(verdict(&looks, screen, was_refused));
@@ -202,7 +209,7 @@ async fn work(args: &Args, state: &State, client: kube::Client, screen: &Screen)
 
 /// Whether all is well; what is not, is shown.
 fn verdict(looks: &Looks, screen: &Screen, was_refused: bool) -> Ended {
-    let faults = show::faults(looks);
+    let faults = words::faults(looks);
     for fault in &faults {
         screen.fail(fault);
     }

@@ -197,6 +197,9 @@ fn write_all(database: &Database, waiting: &mpsc::Receiver<Waiting>, fail: &watc
     while let Ok(first) = waiting.recv() {
         let together: Vec<Waiting> = std::iter::once(first).chain(waiting.try_iter().take(MAX_TOGETHER)).collect();
         let result = write(database, together.iter().map(|(batch, _)| batch)).map_err(|error| error.to_string());
+        if let Err(error) = &result {
+            fail.send_replace(Some(error.clone())); // before the answers, so that nobody takes their failure for another
+        }
         for (_, done) in together {
             // Whoever asked may be gone; the write stands all the same.
             let _ = done.send(result.clone());
@@ -204,7 +207,6 @@ fn write_all(database: &Database, waiting: &mpsc::Receiver<Waiting>, fail: &watc
         if let Err(error) = result {
             // What is in memory is ahead of the disk from here on: no later write may be acknowledged.
             tracing::error!(%error, "write the state file");
-            fail.send_replace(Some(error));
             return;
         }
     }
