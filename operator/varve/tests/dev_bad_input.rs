@@ -218,3 +218,27 @@ fn a_job_that_finds_no_room_waits_and_says_for_what() {
         ended.err
     );
 }
+
+/// By a limit on the size of files, which stands for a disk without room; without the trap, the system ends who passes it.
+#[test]
+fn objects_that_can_not_be_written_end_it_and_are_applied_when_they_can() {
+    let project = copying();
+    project.once().well();
+    for number in 0..8 {
+        let data = "x".repeat(900_000);
+        let yaml = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c{number}}}\ndata: {{x: {data}}}\n");
+        project.write(&format!("c{number}.yaml"), &yaml);
+    }
+    let dev = project.dev(&["--once"]);
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 4096; exec \"$@\"", "sh"]).arg(dev.get_program()).args(dev.get_args());
+    let refused = ended(&mut limited);
+    let wanted = format!("varve dev: write the objects in {}: ", project.state().canonicalize().unwrap().display());
+    assert!(refused.badly().lines().any(|line| line.starts_with(&wanted)), "{}", refused.err);
+    assert!(
+        refused.err.ends_with(": make room there and start again; what was told as done is kept\n"),
+        "{}",
+        refused.err
+    );
+    project.once().well();
+}

@@ -100,12 +100,11 @@ impl Folders {
 impl Folder {
     /// Watches the folder, or as long as that is not there the one in which it will be.
     fn watch(&mut self, changes: &mut Changes) {
+        let was_watched = std::mem::replace(&mut self.is_watched, self.path.is_dir());
         if self.is_watched {
-            return;
-        }
-        self.is_watched = self.path.is_dir();
-        if self.is_watched {
-            changes.watch(&self.path, RecursiveMode::Recursive);
+            if !was_watched {
+                changes.watch(&self.path, RecursiveMode::Recursive);
+            }
         } else if let Some(above) = self.path.ancestors().skip(1).find(|above| above.is_dir()) {
             changes.watch(above, RecursiveMode::NonRecursive);
         }

@@ -69,7 +69,7 @@ pub struct Args {
     #[arg(long)]
     pub port: Option<u16>,
 
-    /// The namespace of objects that name none.
+    /// The namespace of objects that name none; made if it isn't there.
     #[arg(long, short, default_value = "default")]
     pub namespace: String,
 
@@ -182,6 +182,7 @@ async fn work(args: &Args, state: &State, client: kube::Client, screen: &Screen)
     let mut given = Given::new(&args.paths)?;
     let mut folders = Folders::new(client.clone(), stores.clone());
     let (mut showing, mut results, mut told) = (Showing::new(), Results::default(), 0);
+    namespaces::make(&client, &args.namespace).await?;
     let apply = Apply { client: &client, state, namespace: &args.namespace, looks: &looks, screen };
     let mut was_refused = apply.all(&given, &mut folders).await?;
     was_refused |= folders.commit_changed(&looks, screen).await;

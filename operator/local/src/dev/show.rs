@@ -20,7 +20,7 @@ use crate::runner::{Runner, View};
 /// How often the line for what runs is written anew.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 /// How wide the names' column is: as names are here, between these.
-const NAME_WIDTHS: (usize, usize) = (16, 48);
+const NAME_WIDTHS: (usize, usize) = (16, 40);
 /// What the name of a folder's Commit has more than its Repo's, and that of a Job more than its Pipeline's.
 const ENDINGS: (usize, usize) = (20, 11);
 
@@ -146,11 +146,22 @@ impl Showing {
         }
     }
 
-    /// Shows which Jobs wait for people, and why.
+    /// Shows what waits, and for what.
     pub(super) fn waiting(&mut self, looks: &Looks, screen: &Screen) {
         let width = name_width(looks);
-        for job in looks.jobs.state() {
-            self.tell(screen, width, "job", &shown_name(job.as_ref()), words::of_waiting(&job));
+        let mut tell = |kind, name: &str, conditions: Option<&Vec<Condition>>| {
+            let waiting = conditions.and_then(|conditions| words::waiting(conditions));
+            let told = waiting.map(|waiting| format!("{}  {}", waiting.reason, waiting.message));
+            self.tell(screen, width, kind, name, told);
+        };
+        for it in looks.repos.state() {
+            tell("repo", &shown_name(it.as_ref()), it.status.as_ref().map(|it| &it.conditions));
+        }
+        for it in looks.pipelines.state() {
+            tell("pipeline", &shown_name(it.as_ref()), it.status.as_ref().map(|it| &it.conditions));
+        }
+        for it in looks.jobs.state() {
+            tell("job", &shown_name(it.as_ref()), it.status.as_ref().map(|it| &it.conditions));
         }
     }
 
@@ -189,7 +200,7 @@ fn working(looks: &Looks) -> Vec<String> {
     let jobs = looks.jobs.state();
     let at_work = jobs.iter().filter_map(|job| {
         let status = job.status.as_ref()?;
-        if words::is_over(job) || words::of_waiting(job).is_some() {
+        if words::is_over(job) || words::waiting(&status.conditions).is_some() {
             return None;
         }
         let counts = status.datums.unwrap_or_default();

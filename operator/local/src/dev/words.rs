@@ -2,14 +2,20 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use varve_api::conditions::{self, Reason, Type};
-use varve_api::{Commit, Job, Pipeline, Repo};
+use varve_api::{Commit, Job, Pipeline};
 
 use super::looks::{Looks, shown_name};
 
 /// Reasons of Pipelines that need no line: their Jobs have one, or nothing has happened.
 const QUIET_REASONS: [Reason; 4] = [Reason::UpToDate, Reason::JobRunning, Reason::WaitingForInput, Reason::Progressing];
-/// Reasons of Jobs that have begun and wait until somebody makes room, or corrects what can't be run.
-const WAITING_REASONS: [Reason; 3] = [Reason::Unschedulable, Reason::ImagePullFailed, Reason::PodsCannotStart];
+/// Reasons of what goes on by itself once somebody makes room, or something outside answers.
+const WAITING_REASONS: [Reason; 5] = [
+    Reason::Unschedulable,
+    Reason::PodsCannotStart,
+    Reason::ImagePullFailed,
+    Reason::ImageUnreachable,
+    Reason::StoreUnreachable,
+];
 
 /// `Ready`, with what else there is to say; or why not.
 pub(super) fn words(conditions: &[Condition], more: &str) -> Option<String> {
@@ -52,36 +58,35 @@ pub(super) fn is_over(job: &Job) -> bool {
     conditions::find(conditions, Type::Succeeded.as_str()).is_some() || conditions::holds(conditions, Type::Stalled)
 }
 
-/// Why a Job waits for people, if it does.
-pub(super) fn of_waiting(job: &Job) -> Option<String> {
-    let ready = conditions::find(&job.status.as_ref()?.conditions, Type::Ready.as_str())?;
-    let is_waiting = !is_over(job) && WAITING_REASONS.iter().any(|reason| reason.as_str() == ready.reason);
-    is_waiting.then(|| format!("{}  {}", ready.reason, ready.message))
+/// What an object waits for, where that is nothing of Varve's own: room, a registry, an image.
+pub(super) fn waiting(conditions: &[Condition]) -> Option<&Condition> {
+    let ready = conditions::find(conditions, Type::Ready.as_str())?;
+    let is_waiting = ready.status != "True"
+        && !conditions::holds(conditions, Type::Stalled)
+        && WAITING_REASONS.iter().any(|reason| reason.as_str() == ready.reason);
+    is_waiting.then_some(ready)
 }
 
-/// What is not well: of every object that can't be as wanted, and every Job that waits for people, its name and why.
+/// What is not well: of every object that can't be as wanted, or waits, its name and why. A Job that has failed is its
+/// Pipeline's to tell.
 pub(super) fn faults(looks: &Looks) -> Vec<String> {
-    fn stalled(conditions: &[Condition], kind: &str, name: &str) -> Option<String> {
-        let stalled = conditions::find(conditions, Type::Stalled.as_str()).filter(|it| it.status == "True")?;
-        Some(format!("{kind} {name}: {}: {}", stalled.reason, stalled.message))
+    fn fault(kind: &str, name: &str, conditions: Option<&Vec<Condition>>) -> Option<String> {
+        let stalled = conditions::find(conditions?, Type::Stalled.as_str()).filter(|it| it.status == "True");
+        let fault = stalled.filter(|_| kind != "Job").or_else(|| waiting(conditions?))?;
+        Some(format!("{kind} {name}: {}: {}", fault.reason, fault.message))
     }
     let mut faults = Vec::new();
-    let mut look = |conditions: Option<&[Condition]>, kind: &str, name: String| {
-        faults.extend(conditions.and_then(|conditions| stalled(conditions, kind, &name)));
-    };
     for it in looks.repos.state() {
-        look(it.status.as_ref().map(|status| status.conditions.as_slice()), "Repo", shown_name::<Repo>(&it));
+        faults.extend(fault("Repo", &shown_name(it.as_ref()), it.status.as_ref().map(|it| &it.conditions)));
     }
     for it in looks.commits.state() {
-        look(it.status.as_ref().map(|status| status.conditions.as_slice()), "Commit", shown_name::<Commit>(&it));
+        faults.extend(fault("Commit", &shown_name(it.as_ref()), it.status.as_ref().map(|it| &it.conditions)));
     }
     for it in looks.pipelines.state() {
-        look(it.status.as_ref().map(|status| status.conditions.as_slice()), "Pipeline", shown_name::<Pipeline>(&it));
+        faults.extend(fault("Pipeline", &shown_name(it.as_ref()), it.status.as_ref().map(|it| &it.conditions)));
     }
     for it in looks.jobs.state() {
-        faults.extend(
-            of_waiting(&it).map(|why| format!("Job {}: {}", shown_name::<Job>(&it), why.replacen("  ", ": ", 1))),
-        );
+        faults.extend(fault("Job", &shown_name(it.as_ref()), it.status.as_ref().map(|it| &it.conditions)));
     }
     faults
 }
