@@ -72,7 +72,7 @@ impl Screen {
         match (runner.name(), runner.view()) {
             ("process", view) => {
                 self.say(&format!(
-                    "varve dev {version}: commands run on this machine; NO IMAGE IS USED (--runner podman uses them)"
+                    "varve dev {version}: commands run on this machine, images are NOT USED (--runner podman uses them)"
                 ));
                 if view == View::Outside {
                     self.say("          /pfs can't be had here: code finds its inputs by their variables, and out in $PFS/out");
