@@ -13,9 +13,9 @@ use super::words;
 /// How long nothing may have changed. In one process a change is answered within a few milliseconds.
 const QUIET: Duration = Duration::from_millis(400);
 
-/// The same where something waits: others that have just ended make room within moments, and what does not answer is
-/// asked again.
-const QUIET_WHERE_ONE_WAITS: Duration = Duration::from_secs(3);
+/// The same where something waits: others that have just ended make room within moments, and an engine that is asked
+/// for what no registry tells answers within seconds.
+const QUIET_WHERE_ONE_WAITS: Duration = Duration::from_secs(10);
 
 /// Waits until everything is at rest, and has been for a while. `told` is the change at which that was told before.
 pub(super) async fn settled(looks: &Looks, told: u64) -> u64 {
