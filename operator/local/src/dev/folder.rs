@@ -11,10 +11,11 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use futures::TryStreamExt;
-use kube::api::{DeleteParams, DynamicObject, PostParams};
+use kube::api::{DeleteParams, DynamicObject, ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use notify::RecursiveMode;
 use varve_api::commit::{CommitSpec, UploadedTree};
+use varve_api::conditions::{self, Type};
 use varve_api::labels;
 use varve_api::meta::FrameRef;
 use varve_format::{Hash, Location, MapKind, RepoPath};
@@ -128,6 +129,9 @@ impl Folder {
         if self.seen.as_ref() == Some(&found) {
             return Ok(());
         }
+        if self.seen.is_none() {
+            self.clear(client, looks).await?;
+        }
         let store = stores.of(looks, &self.namespace, &self.repo).await?;
         let repo = stores::ready(looks, &self.namespace, &self.repo).await?;
         let head = stores::head(&store, &repo, BRANCH).await?;
@@ -150,6 +154,25 @@ impl Folder {
             }
         }
         self.seen = Some(found);
+        Ok(())
+    }
+
+    /// Waits for Commits that a `varve dev` made which was killed before they landed. Those whose parent is not the head
+    /// any more never will, and go.
+    async fn clear(&self, client: &Client, looks: &Looks) -> Result<(), Error> {
+        let commits: Api<varve_api::Commit> = Api::namespaced(client.clone(), &self.namespace);
+        let all = commits.list(&ListParams::default()).await.map_err(Error::api("list Commits"))?;
+        let own = all.iter().filter(|commit| {
+            let conditions = commit.status.as_ref().map_or(&[][..], |status| &status.conditions);
+            commit.spec.repo == self.repo
+                && commit.annotations().contains_key(labels::FOLDER)
+                && !conditions::holds(conditions, Type::Ready)
+        });
+        for commit in own.map(ResourceExt::name_any) {
+            if !looks.has_landed(&self.namespace, &commit).await {
+                let _ = commits.delete(&commit, &DeleteParams::default()).await; // the next one holds all of it
+            }
+        }
         Ok(())
     }
 
@@ -202,7 +225,9 @@ impl Folder {
             ..CommitSpec::default()
         };
         let commits: Api<varve_api::Commit> = Api::namespaced(client.clone(), &self.namespace);
-        let made = commits.create(&PostParams::default(), &varve_api::Commit::new(&name, spec)).await;
+        let mut commit = varve_api::Commit::new(&name, spec);
+        commit.annotations_mut().insert(labels::FOLDER.to_owned(), self.path.display().to_string());
+        let made = commits.create(&PostParams::default(), &commit).await;
         made.map_err(Error::api(format!("make Commit {name}")))?;
         Ok(name)
     }
