@@ -77,8 +77,7 @@ fn main() -> ExitCode {
 fn with_runtime(command: Command) -> ExitCode {
     parent::end_with(parent::KILL);
     if let Err(error) = begin_logs(&command) {
-        eprintln!("varve: {error}");
-        return ExitCode::FAILURE;
+        return refuse_dev(&error);
     }
     let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().min(THREADS));
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
@@ -108,7 +107,7 @@ async fn run(command: Command) -> ExitCode {
 }
 
 /// JSON lines on standard error, those of `dev` in a file of its state; `RUST_LOG` sets what is logged.
-fn begin_logs(command: &Command) -> std::io::Result<()> {
+fn begin_logs(command: &Command) -> Result<(), dev::Error> {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
     let logs = tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter);
     match command {
@@ -131,11 +130,13 @@ async fn run_dev(args: dev::Args) -> ExitCode {
     match ended {
         Ok(dev::Ended::Well) => ExitCode::SUCCESS,
         Ok(dev::Ended::Badly) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("varve dev: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => refuse_dev(&error),
     }
+}
+
+fn refuse_dev(error: &dev::Error) -> ExitCode {
+    eprintln!("varve dev: {error}");
+    ExitCode::FAILURE
 }
 
 fn print_crds() {

@@ -1,4 +1,6 @@
-//! `bench …`: measures on the user's cluster, by `varve-e2e`.
+//! `bench …`: measures on the user's cluster, by `varve-e2e`; and `varve dev`, which needs none ([`dev`]).
+
+mod dev;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -8,6 +10,8 @@ use crate::{apply, images, run};
 
 #[derive(Subcommand)]
 pub(crate) enum What {
+    /// `varve dev` on this machine: its start, an edit, its size, what it takes while idle, and ten thousand datums.
+    Dev,
     /// From a Commit to its Job's pods, and from the last datum to the output Commit; and the operator's writes.
     Latency {
         /// Commits measured, after one that is not.
@@ -24,6 +28,7 @@ pub(crate) enum What {
 
 pub(crate) fn bench(what: &What) -> Result<()> {
     let (command, option, number) = match *what {
+        What::Dev => return dev::bench(),
         What::Latency { rounds } => ("latency", "--rounds", rounds),
         What::Memory { mib } => ("memory", "--mib", mib),
     };

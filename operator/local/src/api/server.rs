@@ -97,6 +97,14 @@ impl Server {
         self.write_with(true, |_, _| Ok(())).await.map_err(|failure| failure.status()["message"].to_string())
     }
 
+    /// Waits until its file can't be written any more; gives the system's words. From then on no write is acknowledged.
+    pub async fn disk_failed(&self) -> String {
+        match &self.0.disk {
+            Some(disk) => disk.failed().await,
+            None => std::future::pending().await,
+        }
+    }
+
     pub(crate) fn settings(&self) -> &Settings {
         &self.0.settings
     }

@@ -5,19 +5,25 @@ use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client, ResourceExt, discovery};
 use serde_json::Value;
 
-use super::files::Document;
+use super::files::{Document, Given};
 use super::folder::Folders;
 use super::looks::Looks;
 use super::show::Screen;
+use super::state::State;
+use super::{Error, namespaces};
 
 /// The field manager.
 const MANAGER: &str = "varve-dev";
 /// Kinds in the order in which others need them; all others come last.
 const ORDER: [&str; 7] = ["Namespace", "Secret", "ConfigMap", "ServiceAccount", "Repo", "Commit", "Pipeline"];
 
+/// The kinds before that one are what a namespace gets its store by.
+const STORES_BEFORE: &str = "Repo";
+
 /// Where objects are applied, and whom that is told.
 pub(super) struct Apply<'a> {
     pub(super) client: &'a Client,
+    pub(super) state: &'a State,
     /// The namespace of objects that name none.
     pub(super) namespace: &'a str,
     pub(super) looks: &'a Looks,
@@ -25,17 +31,28 @@ pub(super) struct Apply<'a> {
 }
 
 impl Apply<'_> {
-    /// Applies the documents. True where any was refused; which and why, is on the screen.
-    pub(super) async fn all(&self, mut documents: Vec<Document>, folders: &mut Folders) -> bool {
-        let Self { client, namespace, looks, screen } = self;
-        let rank = |document: &Document| {
-            let kind = document.object.as_ref().ok().and_then(|object| object["kind"].as_str());
-            ORDER.iter().position(|known| Some(*known) == kind).unwrap_or(ORDER.len())
-        };
+    /// Applies what the files say. True where any of it was refused, or there is nothing; which and why, is on the
+    /// screen.
+    pub(super) async fn all(&self, given: &Given, folders: &mut Folders) -> Result<bool, Error> {
+        let mut documents = given.read()?;
         documents.sort_by_key(rank);
         if documents.is_empty() {
-            screen.say("nothing to apply: no YAML file is there yet (it is applied as soon as one comes)");
+            self.screen.refuse(&format!(
+                "nothing to apply: no file of {} that ends in .yaml, .yml or .json has an object in it",
+                given.shown()
+            ));
         }
+        let needs_no_store = documents.partition_point(|document| rank(document) < rank_of(Some(STORES_BEFORE)));
+        let others = documents.split_off(needs_no_store);
+        let mut is_refused = documents.is_empty() && others.is_empty();
+        is_refused |= self.each(documents, folders).await;
+        namespaces::give_stores(self.client, self.state).await?;
+        is_refused |= self.each(others, folders).await;
+        Ok(is_refused)
+    }
+
+    async fn each(&self, documents: Vec<Document>, folders: &mut Folders) -> bool {
+        let Self { client, namespace, looks, screen, .. } = self;
         let mut is_refused = false;
         for document in documents {
             match one(client, namespace, &document).await {
@@ -45,7 +62,7 @@ impl Apply<'_> {
                     let (namespace, name) = (applied.namespace().unwrap_or_default(), applied.name_any());
                     looks.until_seen(kind, &namespace, &name, generation.unwrap_or_default()).await;
                     if kind == "Repo" {
-                        folders.take(&applied, &document.file, screen);
+                        folders.take(&applied, &document.file);
                     }
                 }
                 Err(why) => {
@@ -56,6 +73,15 @@ impl Apply<'_> {
         }
         is_refused
     }
+}
+
+/// When a document is applied, by its kind.
+fn rank(document: &Document) -> usize {
+    rank_of(document.object.as_ref().ok().and_then(|object| object["kind"].as_str()))
+}
+
+fn rank_of(kind: Option<&str>) -> usize {
+    ORDER.iter().position(|known| Some(*known) == kind).unwrap_or(ORDER.len())
 }
 
 async fn one(client: &Client, namespace: &str, document: &Document) -> Result<DynamicObject, String> {

@@ -3,11 +3,13 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::runner::words;
+
 /// Why it can't start, or can't go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file of ours can't be read or written.
-    #[error("{doing} {}: {source}", path.display())]
+    #[error("{doing} {}: {source}{}", path.display(), remedy(source))]
     File {
         /// `read`, `write`, …
         doing: &'static str,
@@ -16,6 +18,12 @@ pub enum Error {
         /// The system's words.
         #[source]
         source: io::Error,
+    },
+    /// What is to be applied isn't there.
+    #[error("{} is not there: name YAML files, or folders of them", path.display())]
+    Missing {
+        /// The file or folder.
+        path: PathBuf,
     },
     /// Another one works here.
     #[error("another varve dev{by} works on {}: stop it, or give this one a folder of its own by --state", path.display())]
@@ -52,9 +60,17 @@ pub enum Error {
     /// The objects can't be opened.
     #[error("open the objects: {0}")]
     Objects(#[source] crate::api::OpenError),
+    /// The objects can't be written any more, mostly because the disk is full.
+    #[error("write the objects in {}: {why}: make room there and start again; what was told as done is kept", path.display())]
+    Disk {
+        /// The state folder.
+        path: PathBuf,
+        /// The system's words.
+        why: String,
+    },
     /// Code can't be run.
     #[error(transparent)]
-    Runner(#[from] crate::runner::Error),
+    Runner(crate::runner::Error),
     /// The API in this process refused what must work.
     #[error("{doing}: {}", words(source))]
     Api {
@@ -79,14 +95,37 @@ pub enum Error {
         /// Its name.
         repo: String,
     },
+    /// A folder that a Repo names isn't there.
+    #[error("{} is not there, or no folder: make it, or correct the annotation, which counts from the file it stands in", path.display())]
+    NoFolder {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A Commit of a folder's files that has not become the branch's head.
+    #[error(
+        "Commit {commit} has not landed: it is tried again when a file changes, and at the next start (kubectl describe vcommit {commit} says why)"
+    )]
+    NotLanded {
+        /// Its name.
+        commit: String,
+    },
     /// A part of the process ended early.
     #[error("a part of varve dev ended by itself: see the log in its state folder")]
     Ended,
 }
 
-/// What the API server says, without its answer whole.
-fn words(error: &kube::Error) -> String {
-    if let kube::Error::Api(status) = error { status.message.clone() } else { error.to_string() }
+/// What to do about a file that fails, where that can be told.
+fn remedy(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::StorageFull { ": make room there and start again" } else { "" }
+}
+
+impl From<crate::runner::Error> for Error {
+    fn from(error: crate::runner::Error) -> Self {
+        match error {
+            crate::runner::Error::Folder { folder, source } => Self::File { doing: "use", path: folder, source },
+            error => Self::Runner(error),
+        }
+    }
 }
 
 impl Error {

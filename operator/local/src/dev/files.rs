@@ -66,6 +66,14 @@ impl Changes {
     }
 }
 
+/// Sees to it that each path is there, before anything is made beside it.
+pub(super) fn check(paths: &[PathBuf]) -> Result<(), Error> {
+    match paths.iter().find(|path| !path.exists()) {
+        Some(path) => Err(Error::Missing { path: path.clone() }),
+        None => Ok(()),
+    }
+}
+
 /// What was given on the command line.
 pub(super) struct Given {
     paths: Vec<PathBuf>,
@@ -78,10 +86,10 @@ impl Given {
         let here = [PathBuf::from(".")];
         let paths = if paths.is_empty() { &here } else { paths };
         let mut changes = Changes::new(is_of_objects);
+        check(paths)?;
         for path in paths {
-            let found = std::fs::metadata(path).map_err(Error::file("read", path))?;
             // A file is watched by its folder: editors replace it by another.
-            let folder = if found.is_dir() { path.as_path() } else { path.parent().unwrap_or(Path::new(".")) };
+            let folder = if path.is_dir() { path.as_path() } else { path.parent().unwrap_or(Path::new(".")) };
             let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
             changes.watch(folder, RecursiveMode::NonRecursive);
         }
@@ -91,6 +99,11 @@ impl Given {
     /// Waits until one may have changed.
     pub(super) async fn changed(&mut self) {
         self.changes.changed().await;
+    }
+
+    /// The paths, for people.
+    pub(super) fn shown(&self) -> String {
+        self.paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
     }
 
     /// All objects, file by file, in the order of their names.
@@ -124,12 +137,11 @@ fn documents(file: &Path) -> Vec<Document> {
         Err(error) => return vec![document(shown, Err(error.to_string()))],
     };
     let mut parts = Vec::new();
-    for part in serde_yaml::Deserializer::from_str(&text) {
-        let part = Value::deserialize(part);
+    for part in serde_yaml::Deserializer::from_str(&text).map(Value::deserialize) {
         let is_fault = part.is_err();
         parts.push(part);
         if is_fault {
-            break; // behind a fault of YAML nothing can be told apart: the parser gives it again for ever
+            break; // behind a fault of YAML nothing can be told apart, and the parser gives the fault for ever
         }
     }
     let is_alone = parts.len() == 1;
@@ -143,7 +155,7 @@ fn documents(file: &Path) -> Vec<Document> {
                 found.extend(items.into_iter().map(|item| document(place.clone(), Ok(item))));
             }
             Ok(object) => found.push(document(place, Ok(object))),
-            Err(error) => found.push(document(place, Err(error.to_string()))),
+            Err(error) => found.push(document(place, Err(format!("this is no YAML: {error}")))),
         }
     }
     found
@@ -192,8 +204,18 @@ mod tests {
     }
 
     #[test]
+    fn a_fault_at_the_beginning_is_told_once() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("a.yaml");
+        std::fs::write(&file, "kind: [\n").unwrap();
+        let found = documents(&file);
+        assert_eq!((found.len(), &found[0].place), (1, &file.display().to_string()));
+        assert!(found[0].object.as_ref().unwrap_err().contains("line 2"), "{:?}", found[0].object);
+    }
+
+    #[test]
     fn a_path_that_is_not_there_is_named() {
-        let Err(error) = Given::new(&["/no/such/folder".into()]) else { panic!("it was found") };
-        assert!(error.to_string().contains("/no/such/folder"), "{error}");
+        let error = check(&["/no/such/folder".into()]).unwrap_err();
+        assert!(error.to_string().starts_with("/no/such/folder is not there"), "{error}");
     }
 }

@@ -11,14 +11,15 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use futures::TryStreamExt;
-use kube::api::{DynamicObject, PostParams};
+use kube::api::{DeleteParams, DynamicObject, ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use notify::RecursiveMode;
-use varve_api::commit::{Commit, CommitSpec, UploadedTree};
+use varve_api::commit::{CommitSpec, UploadedTree};
+use varve_api::conditions::{self, Type};
 use varve_api::labels;
 use varve_api::meta::FrameRef;
 use varve_format::{Hash, Location, MapKind, RepoPath};
-use varve_store::{Entry, NodeRef, Session, Store, TreeEdit};
+use varve_store::{Commit, Entry, NodeRef, Session, Store, TreeEdit};
 
 use super::Error;
 use super::files::Changes;
@@ -31,14 +32,20 @@ type Look = (u64, Option<SystemTime>, u64, u32);
 
 /// The branch that a folder is committed to.
 const BRANCH: &str = "main";
+/// How often files are committed again after something else has moved the branch at that very moment.
+const ATTEMPTS: u32 = 3;
 
 /// One Repo's folder.
 struct Folder {
     namespace: String,
     repo: String,
     path: PathBuf,
-    /// Files as they were when they were last committed.
-    seen: BTreeMap<RepoPath, Look>,
+    /// The file that names it.
+    named_in: PathBuf,
+    /// Files as they were when they were last committed, where that is known.
+    seen: Option<BTreeMap<RepoPath, Look>>,
+    /// Whether it is told when a file changes.
+    is_watched: bool,
 }
 
 /// All of them.
@@ -55,23 +62,19 @@ impl Folders {
     }
 
     /// Takes the folder that a Repo names, relative to the file that the Repo stands in.
-    pub(super) fn take(&mut self, repo: &DynamicObject, file: &Path, screen: &Screen) {
+    pub(super) fn take(&mut self, repo: &DynamicObject, file: &Path) {
         let key = (repo.namespace().unwrap_or_default(), repo.name_any());
         let Some(named) = repo.annotations().get(labels::FOLDER) else {
             self.all.remove(&key);
             return;
         };
         let path = file.parent().unwrap_or(Path::new(".")).join(named);
-        if !path.is_dir() {
-            screen.refuse(&format!("Repo {}: annotation {}: {} is no folder", key.1, labels::FOLDER, path.display()));
-            return;
-        }
         if self.all.get(&key).is_some_and(|known| known.path == path) {
             return;
         }
-        self.changes.watch(&path, RecursiveMode::Recursive);
         let (namespace, repo) = key.clone();
-        self.all.insert(key, Folder { namespace, repo, path, seen: BTreeMap::new() });
+        let named_in = file.to_owned();
+        self.all.insert(key, Folder { namespace, repo, path, named_in, seen: None, is_watched: false });
     }
 
     /// Waits until a file in one of them may have changed.
@@ -84,9 +87,11 @@ impl Folders {
     pub(super) async fn commit_changed(&mut self, looks: &Looks, screen: &Screen) -> bool {
         let mut is_refused = false;
         for folder in self.all.values_mut() {
+            folder.watch(&mut self.changes);
             if let Err(error) = folder.commit(&self.client, &self.stores, looks).await {
                 is_refused = true;
-                screen.refuse(&format!("folder {} of Repo {}: {error}", folder.path.display(), folder.repo));
+                let Folder { named_in, repo, .. } = folder;
+                screen.refuse(&format!("{}: Repo {repo}: annotation {}: {error}", named_in.display(), labels::FOLDER));
             }
         }
         is_refused
@@ -94,15 +99,43 @@ impl Folders {
 }
 
 impl Folder {
+    /// Watches the folder, or as long as that is not there the one in which it will be.
+    fn watch(&mut self, changes: &mut Changes) {
+        let was_watched = std::mem::replace(&mut self.is_watched, self.path.is_dir());
+        if self.is_watched {
+            if !was_watched {
+                changes.watch(&self.path, RecursiveMode::Recursive);
+            }
+        } else if let Some(above) = self.path.ancestors().skip(1).find(|above| above.is_dir()) {
+            changes.watch(above, RecursiveMode::NonRecursive);
+        }
+    }
+
     async fn commit(&mut self, client: &Client, stores: &Stores, looks: &Looks) -> Result<(), Error> {
+        if !self.path.is_dir() {
+            return Err(Error::NoFolder { path: self.path.clone() });
+        }
+        let mut attempts = 1..=ATTEMPTS;
+        loop {
+            match self.try_to_commit(client, stores, looks).await {
+                Err(Error::NotLanded { .. }) if attempts.next().is_some() => self.seen = None,
+                ended => return ended,
+            }
+        }
+    }
+
+    async fn try_to_commit(&mut self, client: &Client, stores: &Stores, looks: &Looks) -> Result<(), Error> {
         let found = scan(&self.path).map_err(Error::file("read", &self.path))?;
-        if found == self.seen {
+        if self.seen.as_ref() == Some(&found) {
             return Ok(());
+        }
+        if self.seen.is_none() {
+            self.clear(client, looks).await?;
         }
         let store = stores.of(looks, &self.namespace, &self.repo).await?;
         let repo = stores::ready(looks, &self.namespace, &self.repo).await?;
         let head = stores::head(&store, &repo, BRANCH).await?;
-        let before = head.map_or_else(|| NodeRef::empty(&MapKind::TREE), |commit| commit.tree());
+        let before = head.as_ref().map_or_else(|| NodeRef::empty(&MapKind::TREE), Commit::tree);
         let session = store.session();
         let edits = self.edits(&store, &session, &before, &found).await?;
         if !edits.is_empty() {
@@ -111,11 +144,35 @@ impl Folder {
             if after.id != before.id {
                 let root = session.place_root(&after).await.map_err(told("make the tree of"))?;
                 session.flush().await.map_err(told("write the files of"))?;
-                let name = self.make_commit(client, &root).await?;
-                looks.until_landed(&self.namespace, &name).await; // the next stands on this one
+                let parent = head.map(|head| head.uid.to_string());
+                let commit = self.make_commit(client, &root, parent).await?;
+                if !looks.has_landed(&self.namespace, &commit).await {
+                    let commits: Api<varve_api::Commit> = Api::namespaced(client.clone(), &self.namespace);
+                    let _ = commits.delete(&commit, &DeleteParams::default()).await; // another takes its place
+                    return Err(Error::NotLanded { commit });
+                }
             }
         }
-        self.seen = found;
+        self.seen = Some(found);
+        Ok(())
+    }
+
+    /// Waits for Commits that a `varve dev` made which was killed before they landed. Those whose parent is not the head
+    /// any more never will, and go.
+    async fn clear(&self, client: &Client, looks: &Looks) -> Result<(), Error> {
+        let commits: Api<varve_api::Commit> = Api::namespaced(client.clone(), &self.namespace);
+        let all = commits.list(&ListParams::default()).await.map_err(Error::api("list Commits"))?;
+        let own = all.iter().filter(|commit| {
+            let conditions = commit.status.as_ref().map_or(&[][..], |status| &status.conditions);
+            commit.spec.repo == self.repo
+                && commit.annotations().contains_key(labels::FOLDER)
+                && !conditions::holds(conditions, Type::Ready)
+        });
+        for commit in own.map(ResourceExt::name_any) {
+            if !looks.has_landed(&self.namespace, &commit).await {
+                let _ = commits.delete(&commit, &DeleteParams::default()).await; // the next one holds all of it
+            }
+        }
         Ok(())
     }
 
@@ -129,14 +186,13 @@ impl Folder {
     ) -> Result<Vec<(RepoPath, TreeEdit)>, Error> {
         let told = || Error::store(format!("read Repo {}", self.repo));
         // Where nothing is remembered of the files, those of the head are compared by their content.
-        let held: BTreeMap<RepoPath, Entry> = if self.seen.is_empty() {
-            store.walk(before).try_collect().await.map_err(told())?
-        } else {
-            BTreeMap::new()
+        let (held, seen) = match &self.seen {
+            Some(seen) => (BTreeMap::new(), seen),
+            None => (store.walk(before).try_collect().await.map_err(told())?, &BTreeMap::new()),
         };
-        let gone = self.seen.keys().chain(held.keys()).filter(|path| !found.contains_key(path));
+        let gone = seen.keys().chain(held.keys()).filter(|path| !found.contains_key(path));
         let mut edits: Vec<_> = gone.map(|path| (path.clone(), TreeEdit::Delete)).collect();
-        for (path, look) in found.iter().filter(|(path, look)| self.seen.get(*path) != Some(look)) {
+        for (path, look) in found.iter().filter(|(path, look)| seen.get(*path) != Some(look)) {
             let executable = look.3 & 0o100 != 0;
             let file = self.path.join(path.as_str());
             if let Some(Entry::File { executable: was, content }) = held.get(path)
@@ -152,12 +208,14 @@ impl Folder {
         Ok(edits)
     }
 
-    async fn make_commit(&self, client: &Client, root: &NodeRef) -> Result<String, Error> {
+    /// Made on `parent`: where something else has landed since that was read, this one may not undo it.
+    async fn make_commit(&self, client: &Client, root: &NodeRef, parent: Option<String>) -> Result<String, Error> {
         let Location::Pack(at) = &root.at else { return Err(Error::Ended) };
         let name = format!("{}-{}", self.repo, jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S-%3f"));
         let spec = CommitSpec {
             repo: self.repo.clone(),
             branch: BRANCH.to_owned(),
+            parent,
             message: Some(format!("the files of {}", self.path.display())),
             tree: Some(UploadedTree {
                 id: root.id.to_string(),
@@ -166,8 +224,10 @@ impl Folder {
             }),
             ..CommitSpec::default()
         };
-        let commits: Api<Commit> = Api::namespaced(client.clone(), &self.namespace);
-        let made = commits.create(&PostParams::default(), &Commit::new(&name, spec)).await;
+        let commits: Api<varve_api::Commit> = Api::namespaced(client.clone(), &self.namespace);
+        let mut commit = varve_api::Commit::new(&name, spec);
+        commit.annotations_mut().insert(labels::FOLDER.to_owned(), self.path.display().to_string());
+        let made = commits.create(&PostParams::default(), &commit).await;
         made.map_err(Error::api(format!("make Commit {name}")))?;
         Ok(name)
     }

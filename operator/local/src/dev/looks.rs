@@ -64,22 +64,31 @@ impl Looks {
         let _ = self.version.clone().wait_for(|now| *now != seen).await;
     }
 
-    /// Waits until a Commit has landed, or can't.
-    pub(super) async fn until_landed(&self, namespace: &str, name: &str) {
+    /// Waits until a Commit has landed and its Repo is seen with it, which are two watches; false where it can't land.
+    pub(super) async fn has_landed(&self, namespace: &str, name: &str) -> bool {
         let reference = reflector::ObjectRef::<Commit>::new(name).within(namespace);
-        let has_landed = || {
-            let found = self.commits.get(&reference);
-            let status = found.as_ref().and_then(|commit| commit.status.as_ref());
-            status.is_some_and(|status| {
-                [Type::Ready, Type::Stalled].iter().any(|it| conditions::holds(&status.conditions, *it))
-            })
+        let look = || {
+            let commit = self.commits.get(&reference)?;
+            let status = commit.status.as_ref()?;
+            if conditions::holds(&status.conditions, Type::Stalled) {
+                return Some(false);
+            }
+            let reference = reflector::ObjectRef::<Repo>::new(&commit.spec.repo).within(namespace);
+            let repo = self.repos.get(&reference)?;
+            let mut heads = repo.status.iter().flat_map(|status| &status.branches);
+            let head = heads.find(|head| head.name == commit.spec.branch)?;
+            (conditions::holds(&status.conditions, Type::Ready) && status.seq <= Some(head.head.seq)).then_some(true)
         };
         let waiting = async {
-            while !has_landed() {
-                self.after(self.version()).await;
+            loop {
+                let version = self.version();
+                match look() {
+                    Some(has_landed) => return has_landed,
+                    None => self.after(version).await,
+                }
             }
         };
-        let _ = tokio::time::timeout(SEEN_WITHIN, waiting).await;
+        tokio::time::timeout(SEEN_WITHIN, waiting).await.unwrap_or(false)
     }
 
     /// Waits until an object is seen with at least this generation.

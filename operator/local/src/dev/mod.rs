@@ -15,6 +15,7 @@ mod settled;
 mod show;
 mod state;
 mod stores;
+mod words;
 
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
@@ -68,7 +69,7 @@ pub struct Args {
     #[arg(long)]
     pub port: Option<u16>,
 
-    /// The namespace of objects that name none.
+    /// The namespace of objects that name none; made if it isn't there.
     #[arg(long, short, default_value = "default")]
     pub namespace: String,
 
@@ -84,11 +85,14 @@ impl Args {
     }
 }
 
-/// The file for what the controllers log; makes the state folder, where it is missing.
-pub fn open_log(args: &Args) -> std::io::Result<std::fs::File> {
+/// The file for what the controllers log; makes the state folder, where it is missing and the files to apply are there.
+pub fn open_log(args: &Args) -> Result<std::fs::File, Error> {
+    files::check(&args.paths)?;
     let folder = args.state_folder();
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-    std::fs::OpenOptions::new().create(true).append(true).open(folder.join("log"))
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+    made.map_err(Error::file("make state folder", &folder))?;
+    let log = folder.join("log");
+    std::fs::OpenOptions::new().create(true).append(true).open(&log).map_err(Error::file("open", log))
 }
 
 /// How it ended.
@@ -147,17 +151,23 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<Ended, Error> {
         }
     });
 
+    let mut runs_pods = true;
     let ended = tokio::select! {
+        biased; // what can't be written makes all the others fail
+        why = server.disk_failed() => Err(Error::Disk { path: state.folder().to_owned(), why }),
         ended = work(&args, &state, client, &screen) => ended,
         failed = first_end(&mut tasks) => Err(failed),
-        ran = &mut running => Err(ran.map_or_else(Error::Runner, |()| Error::Ended)),
+        ran = &mut running => {
+            runs_pods = false;
+            Err(ran.map_or_else(Error::from, |()| Error::Ended))
+        }
         () = stop.cancelled() => Ok(Ended::Well),
     };
     stop_controllers.cancel();
     let _ = controllers.await;
     stop_runner.cancel();
-    if !matches!(ended, Err(Error::Runner(_) | Error::Ended)) {
-        running.await?;
+    if runs_pods && let Err(error) = running.await {
+        tracing::error!(%error, "stop the pods"); // why it ended is told already
     }
     stop_api.cancel();
     while tasks.join_next().await.is_some() {}
@@ -171,24 +181,24 @@ async fn work(args: &Args, state: &State, client: kube::Client, screen: &Screen)
     let stores = Arc::new(Stores::new(client.clone()));
     let mut given = Given::new(&args.paths)?;
     let mut folders = Folders::new(client.clone(), stores.clone());
-    let (mut showing, mut results, mut told) = (Showing::default(), Results::default(), 0);
-    let apply = Apply { client: &client, namespace: &args.namespace, looks: &looks, screen };
-    let mut was_refused = apply.all(given.read()?, &mut folders).await;
-    namespaces::give_stores(&client, state).await?;
+    let (mut showing, mut results, mut told) = (Showing::new(), Results::default(), 0);
+    namespaces::make(&client, &args.namespace).await?;
+    let apply = Apply { client: &client, state, namespace: &args.namespace, looks: &looks, screen };
+    let mut was_refused = apply.all(&given, &mut folders).await?;
     was_refused |= folders.commit_changed(&looks, screen).await;
     loop {
         tokio::select! {
             () = looks.changed() => showing.look(&looks, screen),
             () = Showing::tick(&looks, screen) => Showing::progress(&looks, screen),
             () = given.changed() => {
-                was_refused = apply.all(given.read()?, &mut folders).await;
-                namespaces::give_stores(&client, state).await?;
+                was_refused = apply.all(&given, &mut folders).await?;
                 was_refused |= folders.commit_changed(&looks, screen).await;
             }
             () = folders.changed() => was_refused |= folders.commit_changed(&looks, screen).await,
             version = settled::settled(&looks, told) => {
                 told = version;
                 showing.look(&looks, screen);
+                showing.waiting(&looks, screen);
                 results.show(&looks, &stores, screen).await;
                 if args.once {
                     return Ok(verdict(&looks, screen, was_refused));
@@ -200,7 +210,7 @@ async fn work(args: &Args, state: &State, client: kube::Client, screen: &Screen)
 
 /// Whether all is well; what is not, is shown.
 fn verdict(looks: &Looks, screen: &Screen, was_refused: bool) -> Ended {
-    let faults = show::faults(looks);
+    let faults = words::faults(looks);
     for fault in &faults {
         screen.fail(fault);
     }

@@ -14,6 +14,16 @@ use super::{Error, state::State};
 /// The name of the Secret that Repos look for.
 const NAME: &str = "varve-store";
 
+/// Makes the namespace that was asked for, if it isn't there: here nobody else could have made it before.
+pub(super) async fn make(client: &Client, name: &str) -> Result<(), Error> {
+    let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+    let namespace = Namespace { metadata, ..Namespace::default() };
+    match Api::all(client.clone()).create(&PostParams::default(), &namespace).await {
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+        made => made.map(drop).map_err(Error::api(format!("make namespace {name}"))),
+    }
+}
+
 /// Gives every namespace that has none the Secret of a store in the state folder. One that is there stays: it may name
 /// a bucket.
 pub(super) async fn give_stores(client: &Client, state: &State) -> Result<(), Error> {

@@ -3,19 +3,27 @@
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
+use kube::ResourceExt;
 use varve_api::conditions::{self, Reason, Type};
+use varve_api::{Job, Pipeline};
 
 use super::looks::Looks;
+use super::words;
 
 /// How long nothing may have changed. In one process a change is answered within a few milliseconds.
 const QUIET: Duration = Duration::from_millis(400);
+
+/// The same where something waits: others that have just ended make room within moments, and an engine that is asked
+/// for what no registry tells answers within seconds.
+const QUIET_WHERE_ONE_WAITS: Duration = Duration::from_secs(10);
 
 /// Waits until everything is at rest, and has been for a while. `told` is the change at which that was told before.
 pub(super) async fn settled(looks: &Looks, told: u64) -> u64 {
     loop {
         let version = looks.version();
         let is_news = version != told && is_settled(looks);
-        if is_news && tokio::time::timeout(QUIET, looks.after(version)).await.is_err() {
+        let quiet = if one_waits(looks) { QUIET_WHERE_ONE_WAITS } else { QUIET };
+        if is_news && tokio::time::timeout(quiet, looks.after(version)).await.is_err() {
             return version;
         }
         if !is_news {
@@ -29,7 +37,8 @@ fn is_settled(looks: &Looks) -> bool {
     let rests = |meta: &ObjectMeta, conditions: &[Condition]| {
         let ready = conditions::find(conditions, Type::Ready.as_str());
         let is_told = ready.is_some_and(|ready| ready.observed_generation == meta.generation);
-        is_told && (holds(conditions, Type::Ready) || holds(conditions, Type::Stalled))
+        let is_at_rest = conditions::holds(conditions, Type::Ready) || conditions::holds(conditions, Type::Stalled);
+        is_told && (is_at_rest || words::waiting(conditions).is_some())
     };
     let repos = looks.repos.state();
     let commits = looks.commits.state();
@@ -38,21 +47,39 @@ fn is_settled(looks: &Looks) -> bool {
     repos.iter().all(|repo| repo.status.as_ref().is_some_and(|status| rests(&repo.metadata, &status.conditions)))
         && commits.iter().all(|it| it.status.as_ref().is_some_and(|status| rests(&it.metadata, &status.conditions)))
         && pipelines.iter().all(|pipeline| {
-            pipeline.status.as_ref().is_some_and(|status| {
-                let ready = conditions::find(&status.conditions, Type::Ready.as_str());
-                rests(&pipeline.metadata, &status.conditions)
-                    && ready.is_some_and(|ready| ready.reason != Reason::JobRunning.as_str())
-            })
+            pipeline.status.as_ref().is_some_and(|status| rests(&pipeline.metadata, &status.conditions))
+                && (!is_running(pipeline) || has_waiting_job(looks, pipeline))
         })
-        && jobs.iter().all(|job| {
-            job.spec.suspend
-                || job.status.as_ref().is_some_and(|status| {
-                    conditions::find(&status.conditions, Type::Succeeded.as_str()).is_some()
-                        || holds(&status.conditions, Type::Stalled)
-                })
-        })
+        && jobs.iter().all(|job| job.spec.suspend || words::is_over(job) || waits(job))
 }
 
-fn holds(conditions: &[Condition], r#type: Type) -> bool {
-    conditions::holds(conditions, r#type)
+fn one_waits(looks: &Looks) -> bool {
+    looks.jobs.state().iter().any(|job| waits(job))
+        || looks
+            .pipelines
+            .state()
+            .iter()
+            .any(|pipeline| pipeline.status.as_ref().is_some_and(|status| words::waiting(&status.conditions).is_some()))
+        || looks
+            .repos
+            .state()
+            .iter()
+            .any(|repo| repo.status.as_ref().is_some_and(|status| words::waiting(&status.conditions).is_some()))
+}
+
+fn waits(job: &Job) -> bool {
+    job.status.as_ref().is_some_and(|status| words::waiting(&status.conditions).is_some())
+}
+
+fn is_running(pipeline: &Pipeline) -> bool {
+    let conditions = pipeline.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    let ready = conditions::find(conditions, Type::Ready.as_str());
+    ready.is_none_or(|ready| ready.reason == Reason::JobRunning.as_str())
+}
+
+fn has_waiting_job(looks: &Looks, pipeline: &Pipeline) -> bool {
+    let (namespace, name) = (pipeline.namespace(), pipeline.name_any());
+    let jobs = looks.jobs.state();
+    let mut own = jobs.iter().filter(|job| job.namespace() == namespace && job.spec.pipeline == name);
+    own.any(|job| waits(job))
 }

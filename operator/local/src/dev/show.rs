@@ -1,25 +1,28 @@
 //! What happens, a line for each change of standing that people care for; on a terminal a line more for what runs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::Zoned;
+use jiff::{Timestamp, Zoned};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
-use varve_api::conditions::{self, Reason, Type};
-use varve_api::{Commit, Job, Pipeline, Repo, show::size};
+use varve_api::conditions::{self, Type};
+use varve_api::{labels, show::size};
 
 use super::looks::{Looks, shown_name};
 use super::state::State;
+use super::words;
 use crate::runner::{Runner, View};
 
 /// How often the line for what runs is written anew.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
-/// Reasons of Pipelines that need no line: their Jobs have one, or nothing has happened.
-const QUIET_REASONS: [Reason; 4] = [Reason::UpToDate, Reason::JobRunning, Reason::WaitingForInput, Reason::Progressing];
+/// How wide the names' column is: as names are here, between these.
+const NAME_WIDTHS: (usize, usize) = (16, 40);
+/// What the name of a folder's Commit has more than its Repo's, and that of a Job more than its Pipeline's.
+const ENDINGS: (usize, usize) = (20, 11);
 
 /// Standard output.
 pub(super) struct Screen {
@@ -69,7 +72,7 @@ impl Screen {
         match (runner.name(), runner.view()) {
             ("process", view) => {
                 self.say(&format!(
-                    "varve dev {version}: commands run on this machine; NO IMAGE IS USED (--runner podman uses them)"
+                    "varve dev {version}: commands run on this machine, images are NOT USED (--runner podman uses them)"
                 ));
                 if view == View::Outside {
                     self.say("          /pfs can't be had here: code finds its inputs by their variables, and out in $PFS/out");
@@ -99,41 +102,82 @@ impl Screen {
 }
 
 /// What was shown, so that only news is.
-#[derive(Default)]
 pub(super) struct Showing {
+    /// What came to its end before that is no news, but that a Pipeline's last Job has failed.
+    since: Timestamp,
     told: HashMap<(&'static str, String), String>,
 }
 
 impl Showing {
+    /// Everything from now on is news.
+    pub(super) fn new() -> Self {
+        Self { since: Timestamp::now(), told: HashMap::new() }
+    }
+
     /// Shows what has changed since the last look.
     pub(super) fn look(&mut self, looks: &Looks, screen: &Screen) {
+        let width = name_width(looks);
         for repo in looks.repos.state() {
             let conditions = repo.status.as_ref().map_or(&[][..], |status| &status.conditions);
-            self.tell(screen, "repo", &shown_name(repo.as_ref()), words(conditions, ""));
+            self.tell(screen, width, "repo", &shown_name(repo.as_ref()), words::words(conditions, ""));
         }
         let mut commits = looks.commits.state();
         commits.sort_by_key(|commit| commit.creation_timestamp());
+        commits.retain(|commit| {
+            let conditions = commit.status.as_ref().map_or(&[][..], |status| &status.conditions);
+            !conditions::holds(conditions, Type::Ready) || self.is_news(conditions)
+        });
         for commit in commits {
-            self.tell(screen, "commit", &shown_name(commit.as_ref()), of_commit(&commit));
+            self.tell(screen, width, "commit", &shown_name(commit.as_ref()), words::of_commit(&commit));
         }
         for pipeline in looks.pipelines.state() {
-            self.tell(screen, "pipeline", &shown_name(pipeline.as_ref()), of_pipeline(&pipeline));
+            self.tell(screen, width, "pipeline", &shown_name(pipeline.as_ref()), words::of_pipeline(&pipeline));
         }
         let mut jobs = looks.jobs.state();
         jobs.sort_by_key(|job| job.creation_timestamp());
+        let last = last_jobs(looks);
+        jobs.retain(|job| {
+            let conditions = job.status.as_ref().map_or(&[][..], |status| &status.conditions);
+            let is_last = last.contains(&(job.namespace(), job.name_any()));
+            self.is_news(conditions) || is_last && !conditions::holds(conditions, Type::Ready)
+        });
         for job in jobs {
-            self.tell(screen, "job", &shown_name(job.as_ref()), of_job(&job));
+            self.tell(screen, width, "job", &shown_name(job.as_ref()), words::of_job(&job));
         }
     }
 
-    fn tell(&mut self, screen: &Screen, kind: &'static str, name: &str, words: Option<String>) {
+    /// Shows what waits, and for what.
+    pub(super) fn waiting(&mut self, looks: &Looks, screen: &Screen) {
+        let width = name_width(looks);
+        let mut tell = |kind, name: &str, conditions: Option<&Vec<Condition>>| {
+            let waiting = conditions.and_then(|conditions| words::waiting(conditions));
+            let told = waiting.map(|waiting| format!("{}  {}", waiting.reason, waiting.message));
+            self.tell(screen, width, kind, name, told);
+        };
+        for it in looks.repos.state() {
+            tell("repo", &shown_name(it.as_ref()), it.status.as_ref().map(|it| &it.conditions));
+        }
+        for it in looks.pipelines.state() {
+            tell("pipeline", &shown_name(it.as_ref()), it.status.as_ref().map(|it| &it.conditions));
+        }
+        for it in looks.jobs.state() {
+            tell("job", &shown_name(it.as_ref()), it.status.as_ref().map(|it| &it.conditions));
+        }
+    }
+
+    fn is_news(&self, conditions: &[Condition]) -> bool {
+        let ready = conditions::find(conditions, Type::Ready.as_str());
+        ready.is_some_and(|ready| ready.last_transition_time.0.as_second() >= self.since.as_second())
+    }
+
+    fn tell(&mut self, screen: &Screen, width: usize, kind: &'static str, name: &str, words: Option<String>) {
         let Some(words) = words else { return };
         let key = (kind, name.to_owned());
         if self.told.get(&key) == Some(&words) {
             return;
         }
         let time = Zoned::now().strftime("%H:%M:%S");
-        screen.say(&format!("{time}  {kind:<9} {name:<24} {words}"));
+        screen.say(&format!("{time}  {kind:<8}  {name:<width$}  {words}"));
         self.told.insert(key, words);
     }
 
@@ -156,7 +200,7 @@ fn working(looks: &Looks) -> Vec<String> {
     let jobs = looks.jobs.state();
     let at_work = jobs.iter().filter_map(|job| {
         let status = job.status.as_ref()?;
-        if conditions::find(&status.conditions, Type::Succeeded.as_str()).is_some() {
+        if words::is_over(job) || words::waiting(&status.conditions).is_some() {
             return None;
         }
         let counts = status.datums.unwrap_or_default();
@@ -166,65 +210,24 @@ fn working(looks: &Looks) -> Vec<String> {
     at_work.collect()
 }
 
-/// `Ready`, with what else there is to say; or why not.
-fn words(conditions: &[Condition], more: &str) -> Option<String> {
-    let ready = conditions::find(conditions, Type::Ready.as_str())?;
-    if ready.status == "True" {
-        let gap = if more.is_empty() { "" } else { "  " };
-        return Some(format!("{}{gap}{more}", ready.reason));
-    }
-    let is_stalled = conditions::holds(conditions, Type::Stalled);
-    is_stalled.then(|| format!("{}  {}", ready.reason, ready.message))
+/// As wide as the longest name that is, or is to be expected.
+fn name_width(looks: &Looks) -> usize {
+    let (of_commit, of_job) = ENDINGS;
+    let repos = looks.repos.state().into_iter().map(|repo| {
+        shown_name(repo.as_ref()).len() + if repo.annotations().contains_key(labels::FOLDER) { of_commit } else { 0 }
+    });
+    let pipelines = looks.pipelines.state().into_iter().map(|pipeline| shown_name(pipeline.as_ref()).len() + of_job);
+    let (least, most) = NAME_WIDTHS;
+    repos.chain(pipelines).max().unwrap_or(least).clamp(least, most)
 }
 
-fn of_commit(commit: &Commit) -> Option<String> {
-    let status = commit.status.as_ref()?;
-    let all = [(status.added, "added"), (status.changed, "changed"), (status.removed, "removed")];
-    let told = all.iter().filter_map(|(count, what)| Some(format!("{} {what}", count.filter(|count| *count > 0)?)));
-    let told = told.collect::<Vec<_>>().join(", ");
-    words(&status.conditions, if told.is_empty() { "no change" } else { &told })
-}
-
-fn of_pipeline(pipeline: &Pipeline) -> Option<String> {
-    let status = pipeline.status.as_ref()?;
-    let ready = conditions::find(&status.conditions, Type::Ready.as_str())?;
-    let is_quiet = QUIET_REASONS.iter().any(|reason| reason.as_str() == ready.reason)
-        || ready.reason == Reason::JobFailed.as_str(); // its Job says why
-    if is_quiet { None } else { words(&status.conditions, &ready.message) }
-}
-
-fn of_job(job: &Job) -> Option<String> {
-    let status = job.status.as_ref()?;
-    let counts = status.datums.unwrap_or_default();
-    let took = status.took.as_deref().map(|took| format!(" in {took}")).unwrap_or_default();
-    let counted = format!("{} processed, {} skipped{took}", counts.processed, counts.skipped);
-    let ended = conditions::find(&status.conditions, Type::Succeeded.as_str());
-    if ended.is_some() || conditions::holds(&status.conditions, Type::Stalled) {
-        return words(&status.conditions, &counted);
-    }
-    None
-}
-
-/// What is not well: of every object that can't be as wanted its name and why.
-pub(super) fn faults(looks: &Looks) -> Vec<String> {
-    fn stalled(conditions: &[Condition], kind: &str, name: &str) -> Option<String> {
-        let stalled = conditions::find(conditions, Type::Stalled.as_str()).filter(|it| it.status == "True")?;
-        Some(format!("{kind} {name}: {}: {}", stalled.reason, stalled.message))
-    }
-    let mut faults = Vec::new();
-    let mut look = |conditions: Option<&[Condition]>, kind: &str, name: String| {
-        faults.extend(conditions.and_then(|conditions| stalled(conditions, kind, &name)));
-    };
-    for it in looks.repos.state() {
-        look(it.status.as_ref().map(|status| status.conditions.as_slice()), "Repo", shown_name::<Repo>(&it));
-    }
-    for it in looks.commits.state() {
-        look(it.status.as_ref().map(|status| status.conditions.as_slice()), "Commit", shown_name::<Commit>(&it));
-    }
-    for it in looks.pipelines.state() {
-        look(it.status.as_ref().map(|status| status.conditions.as_slice()), "Pipeline", shown_name::<Pipeline>(&it));
-    }
-    faults
+/// Each Pipeline's last Job, by namespace and name.
+fn last_jobs(looks: &Looks) -> HashSet<(Option<String>, String)> {
+    let pipelines = looks.pipelines.state();
+    let last = pipelines
+        .iter()
+        .filter_map(|pipeline| Some((pipeline.namespace(), pipeline.status.as_ref()?.last_job.as_ref()?.name.clone())));
+    last.collect()
 }
 
 /// Files and bytes, as `8 files, 12 KiB`.

@@ -47,6 +47,9 @@ impl RunnerChoice {
     }
 }
 
+/// The way that every machine has.
+const OTHERWISE: &str = "or choose --runner process, which needs no engine and uses no image";
+
 /// How containers of others are run.
 #[derive(Debug, Clone)]
 pub(crate) enum Means {
@@ -64,8 +67,9 @@ impl Means {
         }
         if let Some(kind) = choice.engine() {
             let engine = Engine::find(kind, folder).await;
-            let engine = engine.map_err(|why| format!("{why}: start it, or choose the process runner"))?;
-            return Ok(Self::Engine(engine, find_shim(exe)?));
+            let told = |why| format!("--runner {} can't be used: {why}; {OTHERWISE}", kind.program());
+            let engine = engine.map_err(told)?;
+            return Ok(Self::Engine(engine, find_shim(exe).map_err(told)?));
         }
         let mut missing = Vec::new();
         for kind in EngineKind::all() {

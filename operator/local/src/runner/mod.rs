@@ -99,13 +99,18 @@ pub enum Error {
         source: io::Error,
     },
     /// The Node can't be written.
-    #[error("write the Node {node}: {source}")]
+    #[error("write the Node {node}: {}", words(source))]
     Node {
         /// Its name.
         node: String,
         /// The API server's words.
         source: Box<kube::Error>,
     },
+}
+
+/// What the API server says, without its answer whole.
+pub(crate) fn words(error: &kube::Error) -> String {
+    if let kube::Error::Api(status) = error { status.message.clone() } else { error.to_string() }
 }
 
 /// A machine that is ready to run pods.

@@ -4,8 +4,10 @@
 //! long as the runner; and each asks for the signal itself, as its first act, since asking for it on a child's behalf
 //! takes unsafe code.
 
+use std::os::fd::AsFd;
 use std::sync::mpsc;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, Signal};
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
@@ -26,6 +28,14 @@ pub fn end_with(signal: Signal) {
     if rustix::process::getppid() != Some(parent) {
         std::process::exit(varve_api::exit_codes::STOPPED); // it was gone before we asked
     }
+}
+
+/// Whether whoever holds the other end of a pipe is gone. A process 1 of a PID namespace learns by it what
+/// [`end_with`] learns by the parent's id, which is 0 to it always.
+pub(crate) fn has_hung_up(end: impl AsFd) -> rustix::io::Result<bool> {
+    let mut pipe = [PollFd::new(&end, PollFlags::empty())];
+    rustix::event::poll(&mut pipe, Some(&Timespec::default()))?;
+    Ok(pipe[0].revents().contains(PollFlags::HUP))
 }
 
 type Request = (Command, oneshot::Sender<std::io::Result<Child>>);
@@ -56,5 +66,18 @@ impl Starter {
         let (answer, started) = oneshot::channel();
         self.requests.send((command, answer)).map_err(|_| gone())?;
         started.await.map_err(|_| gone())?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_tells_that_its_other_end_is_gone() {
+        let (reader, writer) = std::io::pipe().unwrap();
+        assert!(!has_hung_up(&reader).unwrap());
+        drop(writer);
+        assert!(has_hung_up(&reader).unwrap());
     }
 }

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::api::object::Key;
 
@@ -100,6 +100,8 @@ type Waiting = (Batch, oneshot::Sender<Result<(), String>>);
 pub(crate) struct Disk {
     queue: Option<mpsc::Sender<Waiting>>,
     thread: Option<JoinHandle<()>>,
+    /// Why nothing can be written any more.
+    failure: watch::Receiver<Option<String>>,
 }
 
 impl Disk {
@@ -114,11 +116,12 @@ impl Disk {
         let kept =
             read(&database).map_err(|error| OpenError::Storage { path: name.clone(), source: Box::new(error) })?;
         let (queue, waiting) = mpsc::channel();
+        let (fail, failure) = watch::channel(None);
         let thread = std::thread::Builder::new()
             .name("varve-state".into())
-            .spawn(move || write_all(&database, &waiting))
+            .spawn(move || write_all(&database, &waiting, &fail))
             .map_err(|error| OpenError::Broken { path: name, what: error.to_string() })?;
-        Ok((Self { queue: Some(queue), thread: Some(thread) }, kept))
+        Ok((Self { queue: Some(queue), thread: Some(thread), failure }, kept))
     }
 
     /// Hands a batch over; the answer comes when it is on disk. Batches are written in the order of these calls.
@@ -129,6 +132,15 @@ impl Disk {
             let _ = queue.send((batch, done));
         }
         answer
+    }
+
+    /// Waits until nothing can be written any more; gives the reason.
+    pub(crate) async fn failed(&self) -> String {
+        let mut failure = self.failure.clone();
+        match failure.wait_for(Option::is_some).await {
+            Ok(why) => why.clone().unwrap_or_default(),
+            Err(_) => "the thread that writes is gone".to_owned(),
+        }
     }
 }
 
@@ -181,10 +193,13 @@ fn read(database: &Database) -> Result<Kept, redb::Error> {
     Ok(Kept { version, objects })
 }
 
-fn write_all(database: &Database, waiting: &mpsc::Receiver<Waiting>) {
+fn write_all(database: &Database, waiting: &mpsc::Receiver<Waiting>, fail: &watch::Sender<Option<String>>) {
     while let Ok(first) = waiting.recv() {
         let together: Vec<Waiting> = std::iter::once(first).chain(waiting.try_iter().take(MAX_TOGETHER)).collect();
         let result = write(database, together.iter().map(|(batch, _)| batch)).map_err(|error| error.to_string());
+        if let Err(error) = &result {
+            fail.send_replace(Some(error.clone())); // before the answers, so that nobody takes their failure for another
+        }
         for (_, done) in together {
             // Whoever asked may be gone; the write stands all the same.
             let _ = done.send(result.clone());

@@ -41,13 +41,14 @@ pub(crate) struct Engine {
 impl Engine {
     /// The engine, if it is on the machine and answers; else its words or why not.
     pub(crate) async fn find(kind: EngineKind, folder: &Path) -> Result<Self, String> {
-        let program = on_path(kind.program()).ok_or_else(|| format!("no program {} on PATH", kind.program()))?;
+        let program = on_path(kind.program())
+            .ok_or_else(|| format!("there is no program {} on PATH: install it", kind.program()))?;
         let run_flags = kind.run_flags(&table::Machine::look());
         let engine = Self { kind, program, run_flags, folder: folder.to_owned() };
         match engine.call(&["info"]).await {
             Ok(output) if output.status.success() => Ok(engine),
-            Ok(output) => Err(format!("{} does not answer: {}", kind.program(), last_line(&output.stderr))),
-            Err(error) => Err(format!("{} can't be started: {error}", kind.program())),
+            Ok(output) => Err(format!("it does not answer ({}): start it", last_line(&output.stderr))),
+            Err(error) => Err(format!("{} can't be started: {error}", engine.program.display())),
         }
     }
 

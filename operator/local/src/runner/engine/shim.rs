@@ -19,8 +19,7 @@ pub(crate) fn find(exe: &Path) -> Result<PathBuf, String> {
         let looked: Vec<_> = candidates.iter().map(|candidate| candidate.display().to_string()).collect();
         format!(
             "no static varve-shim to put into images: looked at {}. Build it by `cargo build -p varve-worker --bin \
-             varve-shim --target x86_64-unknown-linux-gnu` with `-C target-feature=+crt-static` and name it in {ENV_SHIM}, \
-             or choose the process runner",
+             varve-shim --target x86_64-unknown-linux-gnu` with `-C target-feature=+crt-static` and name it in {ENV_SHIM}",
             looked.join(", ")
         )
     })

@@ -10,7 +10,7 @@ mod root;
 use std::ffi::OsString;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::{fs, io};
@@ -79,9 +79,11 @@ fn first(file: &Path, command: &[OsString]) -> io::Result<ExitCode> {
         signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)))?;
     }
     parent::end_with(Signal::KILL); // a change of namespaces may have cleared it
+    let (alive, _until_we_end) = io::pipe()?;
     let mut child = Command::new(&exe)
         .args(arguments(Path::new(SECOND_STEP), command.to_vec()))
         .env_remove(ENV_PARENT)
+        .stdin(alive)
         .spawn()
         .map_err(doing("start", &exe))?;
     let status = child.wait()?;
@@ -92,6 +94,9 @@ fn first(file: &Path, command: &[OsString]) -> io::Result<ExitCode> {
 /// As process 1 of the PID namespace.
 fn second(command: &[OsString]) -> io::Result<ExitCode> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    if parent::has_hung_up(io::stdin())? {
+        std::process::exit(varve_api::exit_codes::STOPPED); // it was gone before we asked
+    }
     // Where parts of /proc are hidden from us, as in most containers, a fresh one may not be mounted: then the
     // machine's own stays, with its process ids.
     let _ = root::mount_proc();
@@ -99,7 +104,7 @@ fn second(command: &[OsString]) -> io::Result<ExitCode> {
     let Some((program, arguments)) = command.split_first() else {
         return Err(io::Error::other("no command is given"));
     };
-    Err(doing("start", Path::new(program))(Command::new(program).args(arguments).exec()))
+    Err(doing("start", Path::new(program))(Command::new(program).args(arguments).stdin(Stdio::null()).exec()))
 }
 
 #[expect(deprecated, reason = "unsafe only with FILES, which is not among the flags")]
