@@ -7,6 +7,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use serde::Deserialize as _;
 use serde_json::Value;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::Error;
 
@@ -29,6 +30,8 @@ pub(super) struct Document {
 /// Tells of changes below some folders.
 pub(super) struct Changes {
     receiver: mpsc::Receiver<()>,
+    /// When the change that has been heard of is told.
+    due: Option<Instant>,
     watcher: Option<RecommendedWatcher>,
 }
 
@@ -45,7 +48,7 @@ impl Changes {
             }
         });
         let watcher = watcher.inspect_err(|error| tracing::warn!(%error, "files can't be watched")).ok();
-        Self { receiver, watcher }
+        Self { receiver, due: None, watcher }
     }
 
     /// Watches one folder more.
@@ -56,12 +59,15 @@ impl Changes {
         }
     }
 
-    /// Waits for a change; several at once are one.
+    /// Waits for a change; several at once are one. May be dropped while it waits: the change is told the next time.
     pub(super) async fn changed(&mut self) {
-        if self.receiver.recv().await.is_none() {
-            std::future::pending::<()>().await; // nothing is watched
-        }
-        tokio::time::sleep(PAUSE).await;
+        let due = match self.due {
+            Some(due) => due,
+            None if self.receiver.recv().await.is_some() => *self.due.insert(Instant::now() + PAUSE),
+            None => std::future::pending().await, // nothing is watched
+        };
+        tokio::time::sleep_until(due).await;
+        self.due = None;
         while self.receiver.try_recv().is_ok() {}
     }
 }
@@ -201,6 +207,15 @@ mod tests {
         std::fs::rename(&partial, &file).unwrap();
         given.changed().await;
         assert_eq!(given.read().unwrap()[0].object.as_ref().unwrap()["kind"], "Two");
+    }
+
+    #[tokio::test]
+    async fn a_change_whose_telling_was_interrupted_is_told_the_next_time() {
+        let (sender, receiver) = mpsc::channel(1);
+        let mut changes = Changes { receiver, due: None, watcher: None };
+        sender.try_send(()).unwrap();
+        assert!(futures::poll!(std::pin::pin!(changes.changed())).is_pending()); // and dropped
+        changes.changed().await;
     }
 
     #[test]

@@ -21,6 +21,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures::FutureExt;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -153,8 +154,7 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<Ended, Error> {
 
     let mut runs_pods = true;
     let ended = tokio::select! {
-        biased; // what can't be written makes all the others fail
-        why = server.disk_failed() => Err(Error::Disk { path: state.folder().to_owned(), why }),
+        _ = server.disk_failed() => Err(Error::Ended),
         ended = work(&args, &state, client, &screen) => ended,
         failed = first_end(&mut tasks) => Err(failed),
         ran = &mut running => {
@@ -162,6 +162,11 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<Ended, Error> {
             Err(ran.map_or_else(Error::from, |()| Error::Ended))
         }
         () = stop.cancelled() => Ok(Ended::Well),
+    };
+    // What can't be written makes all the others fail, in any order.
+    let ended = match server.disk_failed().now_or_never() {
+        Some(why) => Err(Error::Disk { path: state.folder().to_owned(), why }),
+        None => ended,
     };
     stop_controllers.cancel();
     let _ = controllers.await;
