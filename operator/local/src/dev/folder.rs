@@ -279,6 +279,6 @@ mod tests {
             std::fs::write(root.path().join(name), name).unwrap();
         }
         let found: Vec<String> = scan(root.path()).unwrap().keys().map(ToString::to_string).collect();
-        assert_eq!(found, ["a/b/one", "two"]);
+        assert_eq!(found, ["/a/b/one", "/two"]);
     }
 }
