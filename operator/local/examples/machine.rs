@@ -41,7 +41,7 @@ fn main() -> ExitCode {
 async fn dev(folder: &str, script: &str) -> ExitCode {
     let server = Server::in_memory(api::Settings::default());
     let client = server.client("default");
-    let container = json!({ "name": "user", "command": ["/bin/sh", "-c", script] });
+    let container = json!({ "name": "user", "image": "none", "command": ["/bin/sh", "-c", script] });
     let pod = json!({ "metadata": { "name": "pod" }, "spec": { "restartPolicy": "Never", "containers": [container] } });
     let pod: Pod = serde_json::from_value(pod).expect("it is a pod");
     let pods = Api::<Pod>::default_namespaced(client.clone());

@@ -1,7 +1,7 @@
 //! Applies what the files say, by server-side apply: kinds that others need first.
 
 use kube::api::{DynamicObject, Patch, PatchParams};
-use kube::core::{ApiResource, GroupVersionKind};
+use kube::core::GroupVersionKind;
 use kube::{Api, Client, ResourceExt, discovery};
 use serde_json::Value;
 
@@ -103,20 +103,20 @@ async fn one(client: &Client, namespace: &str, document: &Document) -> Result<Dy
             ));
         }
     };
-    let api = match scope {
+    let mut object = object.clone();
+    let api: Api<DynamicObject> = match scope {
         discovery::Scope::Cluster => Api::all_with(client.clone(), &resource),
-        discovery::Scope::Namespaced => namespaced(client, object, namespace, &resource),
+        discovery::Scope::Namespaced => {
+            let own = object["metadata"]["namespace"].as_str().unwrap_or(namespace).to_owned();
+            object["metadata"]["namespace"] = own.as_str().into(); // as kubectl sends it
+            Api::namespaced_with(client.clone(), &own, &resource)
+        }
     };
     let params =
         PatchParams { field_validation: Some(kube::api::ValidationDirective::Strict), ..PatchParams::apply(MANAGER) };
-    match api.patch(&name, &params.force(), &Patch::Apply(object)).await {
+    match api.patch(&name, &params.force(), &Patch::Apply(&object)).await {
         Ok(applied) => Ok(applied),
         Err(kube::Error::Api(status)) => Err(status.message.clone()),
         Err(error) => Err(error.to_string()),
     }
-}
-
-fn namespaced(client: &Client, object: &Value, namespace: &str, resource: &ApiResource) -> Api<DynamicObject> {
-    let namespace = object["metadata"]["namespace"].as_str().unwrap_or(namespace);
-    Api::namespaced_with(client.clone(), namespace, resource)
 }
