@@ -73,7 +73,7 @@ impl People<'_> {
             self.apply_pipeline(name, false).await;
         }
         self.wait_for_commits().await;
-        let changes = (0..FILES).map(|file| self.put(file, &format!("text {}", self.chance.below(5)))).collect();
+        let changes = (0..FILES).map(|file| put(file, &format!("text {}", self.chance.below(5)))).collect();
         self.commit(json!({ "repo": SOURCE, "changes": Value::Array(changes) })).await;
     }
 
@@ -129,7 +129,7 @@ impl People<'_> {
             }
             16 => self.make_repo_anew().await,
             _ => {
-                let bad = self.put(self.chance.below(FILES), BAD);
+                let bad = put(self.chance.below(FILES), BAD);
                 self.commit(json!({ "repo": SOURCE, "changes": [bad] })).await;
             }
         }
@@ -147,10 +147,6 @@ impl People<'_> {
         self.create::<Repo>("Repo", &name, json!({})).await;
     }
 
-    fn put(&self, file: usize, text: &str) -> Value {
-        json!({ "put": { "path": format!("/f{file}"), "text": text } })
-    }
-
     /// A few files put and deleted.
     async fn commit_something(&mut self) {
         let changes: Vec<Value> = (0..=self.chance.below(3))
@@ -159,7 +155,7 @@ impl People<'_> {
                 if self.chance.once_in(4) {
                     json!({ "delete": { "path": format!("/f{file}") } })
                 } else {
-                    self.put(file, &format!("text {}", self.chance.below(5)))
+                    put(file, &format!("text {}", self.chance.below(5)))
                 }
             })
             .collect();
@@ -258,4 +254,8 @@ impl People<'_> {
         });
         ready.map(|commit| commit.name_any()).collect()
     }
+}
+
+fn put(file: usize, text: &str) -> Value {
+    json!({ "put": { "path": format!("/f{file}"), "text": text } })
 }

@@ -80,7 +80,7 @@ const LONGEST: Duration = Duration::from_hours(24);
 
 async fn whole(seed: u64, is_told: bool) -> Life {
     let world = World::new(Chance::new(seed), Trace::new(is_told));
-    let broken = match tokio::time::timeout(LONGEST, world.live()).await {
+    let broken = match tokio::time::timeout(LONGEST, Box::pin(world.live())).await {
         Ok(broken) => broken,
         Err(_) => vec!["it never comes to rest".to_owned()],
     };

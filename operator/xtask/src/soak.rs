@@ -24,7 +24,7 @@ pub(crate) struct Soak {
     /// a law is broken: shows that the laws bite.
     #[arg(long, conflicts_with_all = ["from", "seeds", "minutes", "replay"])]
     bugs: bool,
-    /// The life of this seed alone, with all that happens; RUST_LOG=debug adds what the controllers say.
+    /// The life of this seed alone, with all that happens; `RUST_LOG=debug` adds what the controllers say.
     #[arg(long, conflicts_with_all = ["from", "seeds", "minutes"])]
     replay: Option<u64>,
 }

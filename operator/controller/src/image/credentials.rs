@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 
 /// The credentials to try, in order: those that pull secrets hold for this registry, then none.
 pub(super) async fn find(client: &Client, query: &ImageQuery<'_>, reference: &Reference) -> Result<Vec<RegistryAuth>> {
-    let mut names: Vec<String> = query.pull_secrets.to_vec();
+    let mut names: Vec<String> = query.pull_secrets.clone();
     let account = query.service_account.unwrap_or("default");
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), query.namespace);
     let found = accounts.get_opt(account).await.map_err(Error::api(format_args!("get ServiceAccount {account}")))?;

@@ -139,7 +139,7 @@ impl Keeper<'_> {
             }
             _ => {
                 (result.state, result.exit_code) = (failed.into(), Some(1));
-                result.reason = "ExitCode".to_owned();
+                "ExitCode".clone_into(&mut result.reason);
             }
         }
         Ok(result)

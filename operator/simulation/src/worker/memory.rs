@@ -23,7 +23,7 @@ struct Known {
     /// Good results of Jobs that have not ended.
     good: BTreeMap<Uuid, Vec<Vec<u8>>>,
     /// What was finished when a Job began: it must not run these.
-    known_to: BTreeMap<Uuid, BTreeMap<Vec<u8>, Uuid>>,
+    finished_before: BTreeMap<Uuid, BTreeMap<Vec<u8>, Uuid>>,
     broken: Vec<String>,
 }
 
@@ -47,7 +47,7 @@ impl Memory {
     pub(super) fn job_began(&self, job: Uuid) {
         self.of(|known| {
             let finished = known.finished.clone();
-            known.known_to.entry(job).or_insert(finished);
+            known.finished_before.entry(job).or_insert(finished);
         });
     }
 
@@ -65,7 +65,7 @@ impl Memory {
             if !self.lists_are_stale && known.recorded.contains(&(job, datum.hash.clone())) {
                 known.broken.push(format!("datum {key} of Job {job} runs again though its end is recorded"));
             }
-            if let Some(earlier) = known.known_to.get(&job).and_then(|finished| finished.get(&datum.hash)) {
+            if let Some(earlier) = known.finished_before.get(&job).and_then(|finished| finished.get(&datum.hash)) {
                 known.broken.push(format!("datum {key} runs again in Job {job}: Job {earlier} had finished it"));
             }
         });
