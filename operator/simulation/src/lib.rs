@@ -86,3 +86,16 @@ async fn whole(seed: u64, is_told: bool) -> Life {
     };
     Life { seed, broken, trace: world.trace.lines(), counts: world.counts() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_life_without_faults_and_one_with_kills_keep_all_laws() {
+        for seed in [1, 2] {
+            let life = live(seed, false);
+            assert!(life.broken.is_empty() && life.counts.datums > 0, "seed {seed}: {:?}", life.broken);
+        }
+    }
+}

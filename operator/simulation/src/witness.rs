@@ -63,11 +63,15 @@ impl Witness {
 
     /// A head moves by whole commits alone, each on the one before it, which the reflog knows by then.
     async fn heads(&self, world: &World, repo: &Repo) -> Result<(), String> {
+        if repo.status.as_ref().is_none_or(|status| status.uid.is_none()) {
+            return Ok(()); // it is being set up
+        }
         let branches = repo.status.iter().flat_map(|status| &status.branches);
         let branches = branches.filter_map(|branch| BranchName::parse(&branch.name).ok());
         for branch in branches.chain([BranchName::MEMO]) {
             let Some(head) = heads::read(repo, &branch).map_err(|error| error.to_string())? else { continue };
-            let place = (repo.name_any(), branch.to_string());
+            // A Repo that is made anew may begin one commit earlier: that which nobody had written down yet.
+            let place = (repo.uid().unwrap_or_default(), branch.to_string());
             let before = self.of(|seen| seen.heads.insert(place, head.clone()));
             if before.as_ref() == Some(&head) {
                 continue;

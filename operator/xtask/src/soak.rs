@@ -77,11 +77,6 @@ fn bug(checkout: &Path, patch: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Lives the first thousand seeds, as CI does.
-pub(crate) fn a_thousand() -> Result<()> {
-    run::run("live a thousand lives", simulation().args(["--seeds", "1000"]))
-}
-
 /// The program that lives lives, optimised: unoptimised it takes ten times as long.
 fn simulation() -> Command {
     run::cargo(["run", "--quiet", "--profile", "image", "--package", "varve-simulation", "--"])

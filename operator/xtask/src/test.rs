@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context, Result, bail};
 
 use crate::cluster::{Access, Cluster};
-use crate::{apply, bucket, e2e, generate, images, packages, run, soak};
+use crate::{apply, bucket, e2e, generate, images, packages, run};
 
 /// What the test programs counted themselves, and steps that failed without a count.
 #[derive(Default, Clone, Copy)]
@@ -52,8 +52,6 @@ pub(crate) fn test() -> ExitCode {
     });
     step("generated files", &mut |_| generate::generate(true));
     step("cargo test", &mut |count| counted(&mut run::cargo(["test", "--workspace", "--no-fail-fast"]), count));
-
-    step("a thousand simulated lives", &mut |_| soak::a_thousand());
 
     let cluster = Cluster::for_tests();
     let mut access = None;
