@@ -98,6 +98,11 @@ impl Children {
         count(self.pods.iter().filter(|pod| !has_ended(pod) && !self.is_lost(pod)))
     }
 
+    /// Whether a batch Job is active, or a pod alive: more may yet be recorded.
+    pub(crate) fn are_at_work(&self) -> bool {
+        self.live_pods() > 0 || self.batches.iter().any(|batch| Self::state(batch) == BatchState::Active)
+    }
+
     /// A pod that was deleted, whose time to stop is over, and that is still there: its node doesn't answer.
     fn is_lost(&self, pod: &Pod) -> bool {
         let gone_by = pod.metadata.deletion_timestamp.as_ref(); // the grace period is in it

@@ -161,7 +161,7 @@ impl Look<'_> {
         if self.working.images.look(job, &children.pods) {
             self.count();
         }
-        let is_at_work = batches.iter().any(|batch| batch.state == BatchState::Active) || live_pods > 0;
+        let is_at_work = children.are_at_work() || batches.iter().any(|batch| batch.state == BatchState::Active);
         self.working.is_settled &= !is_at_work;
         self.working.attempts.see(is_at_work, now);
         self.working.hopeless = self.working.hopeless.take().or_else(|| children.hopeless());
@@ -248,7 +248,8 @@ impl Look<'_> {
                 if children.live_pods() == 0 {
                     self.working.images.settle(self.job, &self.working.results);
                 }
-                self.working.is_settled = true; // until a pod is seen
+                // What was at work when the results were listed may have recorded more since.
+                self.working.is_settled = !children.are_at_work();
                 self.count();
                 Ok(())
             }
@@ -269,10 +270,10 @@ impl Look<'_> {
 
     async fn start(&mut self, target: &Target, attempt: u32) -> Result<()> {
         let planned = self.planned()?;
+        self.working.is_settled = false; // also where the answer is lost, and the batch Job runs unseen
         batch::start(self.job, self.cx, target, (&planned, &self.working.results), attempt).boxed().await?;
         self.working.started = Some((attempt, Instant::now()));
         self.working.attempts.start(self.working.work.ended);
-        self.working.is_settled = false;
         Ok(())
     }
 

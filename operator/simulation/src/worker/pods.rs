@@ -122,7 +122,11 @@ impl Shards<'_> {
             pod: made.uid().unwrap_or_default().parse()?,
             fate,
         };
-        let is_done = keeper.run().await?;
+        let is_done = tokio::select! {
+            biased;
+            is_done = keeper.run() => is_done?,
+            () = gone(&pods, &name) => return Ok(false), // somebody has deleted it
+        };
         if is_done {
             let succeeded = json!({ "phase": "Succeeded", "containerStatuses": ended(exit_codes::DONE) });
             stand(&pods, &name, succeeded).await?;
@@ -141,6 +145,13 @@ impl Shards<'_> {
             stand(&pods, &name, failed).await?;
         }
         Ok(false)
+    }
+}
+
+/// Done when the pod is no more.
+async fn gone(pods: &Api<Pod>, name: &str) {
+    while !matches!(pods.get_opt(name).await, Ok(None)) {
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 
