@@ -60,8 +60,8 @@ fn server(answer: &'static str) -> (String, std::sync::mpsc::Receiver<String>) {
                 stream.read_exact(&mut byte).expect("a request");
                 head.extend(byte);
             }
+            let _ = heads.send(String::from_utf8_lossy(&head).to_lowercase()); // before whoever waits for the answer looks
             let _ = stream.write_all(answer.as_bytes());
-            let _ = heads.send(String::from_utf8_lossy(&head).to_lowercase());
         }
     });
     (address, seen)
