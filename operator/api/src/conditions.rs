@@ -99,6 +99,24 @@ pub fn keep_times(new: &mut [Condition], old: &[Condition]) {
     }
 }
 
+/// An object whose status has conditions.
+pub trait HasConditions {
+    /// Its conditions; none before the operator has seen it.
+    fn conditions(&self) -> &[Condition];
+}
+
+macro_rules! has_conditions {
+    ($($kind:ty),*) => {
+        $(impl HasConditions for $kind {
+            fn conditions(&self) -> &[Condition] {
+                self.status.as_ref().map_or(&[], |status| &status.conditions)
+            }
+        })*
+    };
+}
+
+has_conditions!(crate::Repo, crate::Commit, crate::Pipeline, crate::Job);
+
 /// The condition of this type, if it is there.
 pub fn find<'a>(conditions: &'a [Condition], r#type: &str) -> Option<&'a Condition> {
     conditions.iter().find(|c| c.type_ == r#type)

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use k8s_openapi::api::batch::v1::Job as BatchJob;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
-use kube::{Api, ResourceExt};
+use kube::ResourceExt;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
-use varve_api::conditions::{self, Type};
+use varve_api::conditions::{self, HasConditions as _, Type};
 use varve_api::{Commit, Job, Pipeline, Repo, labels};
 
 use crate::worker::BAD;
-use crate::world::{NAMESPACE, World};
+use crate::world::{Kind, World};
 
 /// The Repo that people commit to.
 pub(crate) const SOURCE: &str = "source";
@@ -79,12 +79,11 @@ impl People<'_> {
 
     /// Waits until every Commit has landed or can't: the order in which they land is nobody's.
     async fn wait_for_commits(&self) {
-        let api: Api<Commit> = Api::namespaced(self.world.client(), NAMESPACE);
         let begun = tokio::time::Instant::now();
         while begun.elapsed() < PATIENCE {
-            let all = api.list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default();
+            let all = self.world.all::<Commit>().await.unwrap_or_default();
             let has_ended = |commit: &Commit| {
-                let conditions = commit.status.as_ref().map_or(&[][..], |status| &status.conditions);
+                let conditions = commit.conditions();
                 conditions::holds(conditions, Type::Ready) || conditions::holds(conditions, Type::Stalled)
             };
             if all.iter().all(has_ended) {
@@ -139,7 +138,7 @@ impl People<'_> {
     async fn make_repo_anew(&self) {
         let Some(name) = self.any::<Repo>().await else { return };
         self.world.trace.say("people", format!("delete Repo {name}"));
-        let api: Api<Repo> = Api::namespaced(self.world.client(), NAMESPACE);
+        let api = self.world.api::<Repo>();
         self.told(api.delete(&name, &DeleteParams::background()).await.map(drop));
         while matches!(api.get_opt(&name).await, Ok(Some(_))) {
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -178,63 +177,37 @@ impl People<'_> {
         });
         let object = json!({ "apiVersion": varve_api::API_VERSION, "kind": "Pipeline", "metadata": { "name": name }, "spec": spec });
         self.world.trace.say("people", format!("apply Pipeline {name} version {version} suspend {suspend}"));
-        let api: Api<Pipeline> = Api::namespaced(self.world.client(), NAMESPACE);
+        let api = self.world.api::<Pipeline>();
         let applied = api.patch(name, &PatchParams::apply("people").force(), &Patch::Apply(&object)).await;
         self.told(applied.map(drop));
     }
 
-    async fn create<K>(&self, kind: &str, name: &str, spec: Value)
-    where
-        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + std::fmt::Debug
-            + serde::Serialize
-            + serde::de::DeserializeOwned,
-    {
+    async fn create<K: Kind>(&self, kind: &str, name: &str, spec: Value) {
         self.world.trace.say("people", format!("create {kind} {name} {spec}"));
         let object =
             json!({ "apiVersion": varve_api::API_VERSION, "kind": kind, "metadata": { "name": name }, "spec": spec });
-        let api: Api<K> = Api::namespaced(self.world.client(), NAMESPACE);
+        let api = self.world.api::<K>();
         match serde_json::from_value(object) {
             Ok(object) => self.told(api.create(&PostParams::default(), &object).await.map(drop)),
             Err(error) => self.world.trace.say("people", error.to_string()),
         }
     }
 
-    async fn patch<K>(&self, name: &str, patch: &Value)
-    where
-        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + std::fmt::Debug
-            + serde::de::DeserializeOwned,
-    {
+    async fn patch<K: Kind>(&self, name: &str, patch: &Value) {
         self.world.trace.say("people", format!("patch {} {name} {patch}", K::kind(&())));
-        let api: Api<K> = Api::namespaced(self.world.client(), NAMESPACE);
+        let api = self.world.api::<K>();
         self.told(api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop));
     }
 
-    async fn any<K>(&self) -> Option<String>
-    where
-        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + std::fmt::Debug
-            + serde::de::DeserializeOwned,
-    {
-        let api: Api<K> = Api::namespaced(self.world.client(), NAMESPACE);
-        let all = api.list(&ListParams::default()).await.ok()?;
-        self.chance.one_of(&all.items).map(ResourceExt::name_any)
+    async fn any<K: Kind>(&self) -> Option<String> {
+        let all = self.world.all::<K>().await.ok()?;
+        self.chance.one_of(&all).map(ResourceExt::name_any)
     }
 
-    async fn delete_any<K>(&self)
-    where
-        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + std::fmt::Debug
-            + serde::de::DeserializeOwned,
-    {
+    async fn delete_any<K: Kind>(&self) {
         let Some(name) = self.any::<K>().await else { return };
         self.world.trace.say("people", format!("delete {} {name}", K::kind(&())));
-        let api: Api<K> = Api::namespaced(self.world.client(), NAMESPACE);
+        let api = self.world.api::<K>();
         self.told(api.delete(&name, &DeleteParams::background()).await.map(drop));
     }
 
@@ -247,11 +220,8 @@ impl People<'_> {
 
     /// The Commits that say that they are ready.
     async fn acknowledged(&self) -> Vec<String> {
-        let api: Api<Commit> = Api::namespaced(self.world.client(), NAMESPACE);
-        let all = api.list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default();
-        let ready = all.into_iter().filter(|commit| {
-            commit.status.as_ref().is_some_and(|status| conditions::holds(&status.conditions, Type::Ready))
-        });
+        let all = self.world.all::<Commit>().await.unwrap_or_default();
+        let ready = all.into_iter().filter(|commit| conditions::holds(commit.conditions(), Type::Ready));
         ready.map(|commit| commit.name_any()).collect()
     }
 }

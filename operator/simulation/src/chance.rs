@@ -32,6 +32,11 @@ impl Chance {
         if end == 0 { 0 } else { self.draw(|rng| rng.usize(..end)) }
     }
 
+    /// From `-most` to `most`.
+    pub(crate) fn within(&self, most: i64) -> i64 {
+        self.draw(|rng| rng.i64(-most..=most))
+    }
+
     /// One of these.
     pub(crate) fn one_of<'a, T>(&self, all: &'a [T]) -> Option<&'a T> {
         all.get(self.below(all.len()))

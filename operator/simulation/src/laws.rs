@@ -6,12 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::TryStreamExt;
 use k8s_openapi::api::batch::v1::Job as BatchJob;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
-use kube::api::ListParams;
-use kube::{Api, ResourceExt};
-use serde::de::DeserializeOwned;
+use kube::ResourceExt;
 use uuid::Uuid;
 use varve_api::commit::Change;
-use varve_api::conditions::{self, Reason, Type};
+use varve_api::conditions::{self, HasConditions as _, Reason, Type};
 use varve_api::job::Snapshot;
 use varve_api::{Commit, Job, Pipeline, Repo};
 use varve_format::Hash;
@@ -19,7 +17,7 @@ use varve_store::{Commit as StoredCommit, NodeRef, Store};
 
 use crate::actors::SOURCE;
 use crate::worker::output;
-use crate::world::{NAMESPACE, World};
+use crate::world::World;
 
 /// Writes of an object to which nothing happens.
 const WRITES: u32 = 12;
@@ -42,8 +40,8 @@ pub(crate) async fn ask(world: &World, acknowledged: &[String]) -> Vec<String> {
 async fn asked(world: &World, acknowledged: &[String]) -> Result<Vec<String>, Fault> {
     let store = world.store().await?;
     let mut broken = Vec::new();
-    let repos = all::<Repo>(world).await?;
-    let commits = all::<Commit>(world).await?;
+    let repos = world.all::<Repo>().await?;
+    let commits = world.all::<Commit>().await?;
     for repo in &repos {
         let chain = chain(&store, repo).await?;
         broken.extend(is_consecutive(repo, &chain));
@@ -62,17 +60,6 @@ async fn asked(world: &World, acknowledged: &[String]) -> Result<Vec<String>, Fa
     broken.extend(nothing_is_orphaned(world).await?);
     broken.extend(writes_are_within_budget(world));
     Ok(broken)
-}
-
-async fn all<K>(world: &World) -> kube::Result<Vec<K>>
-where
-    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + std::fmt::Debug
-        + DeserializeOwned,
-{
-    let api: Api<K> = Api::namespaced(world.client(), NAMESPACE);
-    Ok(api.list(&ListParams::default()).await?.items)
 }
 
 /// All commits of the branch `main`, the oldest first.
@@ -230,10 +217,9 @@ async fn output_equals_a_run_from_scratch(
 /// Every Pipeline says that it is up to date, and its output was made of what stands at the heads of its inputs.
 async fn all_is_up_to_date(world: &World, repos: &[Repo], store: &Store) -> Result<Vec<String>, Fault> {
     let mut broken = Vec::new();
-    for pipeline in all::<Pipeline>(world).await? {
+    for pipeline in world.all::<Pipeline>().await? {
         let name = pipeline.name_any();
-        let conditions = pipeline.status.as_ref().map_or(&[][..], |status| &status.conditions);
-        let ready = conditions::find(conditions, Type::Ready.as_str());
+        let ready = conditions::find(pipeline.conditions(), Type::Ready.as_str());
         if ready.is_none_or(|ready| ready.status != "True" || ready.reason != Reason::UpToDate.as_str()) {
             broken.push(format!("Pipeline {name} is not up to date: {ready:?}"));
             continue;
@@ -261,7 +247,7 @@ async fn all_is_up_to_date(world: &World, repos: &[Repo], store: &Store) -> Resu
 
 async fn every_datum_is_accounted_for(world: &World) -> Result<Vec<String>, Fault> {
     let mut broken = Vec::new();
-    for job in all::<Job>(world).await? {
+    for job in world.all::<Job>().await? {
         let name = job.name_any();
         let status = job.status.clone().unwrap_or_default();
         let counts = status.datums.unwrap_or_default();
@@ -286,10 +272,10 @@ async fn every_datum_is_accounted_for(world: &World) -> Result<Vec<String>, Faul
 
 /// Whatever has an owner has one that is there; no pod is at work.
 async fn nothing_is_orphaned(world: &World) -> Result<Vec<String>, Fault> {
-    let jobs = all::<Job>(world).await?;
-    let batches = all::<BatchJob>(world).await?;
-    let pods = all::<Pod>(world).await?;
-    let maps = all::<ConfigMap>(world).await?;
+    let jobs = world.all::<Job>().await?;
+    let batches = world.all::<BatchJob>().await?;
+    let pods = world.all::<Pod>().await?;
+    let maps = world.all::<ConfigMap>().await?;
     let there: BTreeSet<String> =
         jobs.iter().filter_map(ResourceExt::uid).chain(batches.iter().filter_map(ResourceExt::uid)).collect();
     let owned = batches.iter().map(|it| ("batch Job", it.name_any(), it.owner_references()));

@@ -71,18 +71,18 @@ impl Operators {
     }
 
     /// Keeps as many at work as this life has.
-    pub(crate) async fn run(&self, world: &World, stop: &CancellationToken) {
+    pub(crate) async fn run(&self, world: &World) {
         if self.chance.once_in(4) {
-            let off = i64::try_from(self.chance.below(2 * 600 + 1)).unwrap_or_default() - CLOCKS_APART;
-            tokio::join!(self.replica(world, "first", Some(0), stop), self.replica(world, "second", Some(off), stop));
+            let off = self.chance.within(CLOCKS_APART);
+            tokio::join!(self.replica(world, "first", Some(0)), self.replica(world, "second", Some(off)));
         } else {
-            self.replica(world, "only", None, stop).await;
+            self.replica(world, "only", None).await;
         }
     }
 
     /// One replica, life after life. Where there are several, each has a clock of its own, so many seconds off, and they
     /// contend for the lease.
-    async fn replica(&self, world: &World, name: &str, clock_off: Option<i64>, stop: &CancellationToken) {
+    async fn replica(&self, world: &World, name: &str, clock_off: Option<i64>) {
         for life in 1.. {
             let wire = world.wire();
             if self.is_calm.load(Ordering::SeqCst) {
@@ -92,14 +92,8 @@ impl Operators {
             }
             self.wires.lock().unwrap_or_else(PoisonError::into_inner).push(wire.clone());
             self.trace.say("operator", format!("{name} starts, life {life}"));
-            let ended = CancellationToken::new();
-            let working = tokio::spawn(work(world, &wire, format!("{name}-{life}"), clock_off, ended.clone()));
-            let died = wire.died();
-            tokio::select! {
-                biased;
-                () = died.cancelled() => {}
-                () = stop.cancelled() => return,
-            }
+            let working = tokio::spawn(work(world, &wire, format!("{name}-{life}"), clock_off));
+            wire.died().cancelled().await;
             // What it was doing stops where it is: its calls are never answered.
             working.abort();
             self.kills.fetch_add(1, Ordering::SeqCst);
@@ -114,12 +108,12 @@ fn work(
     wire: &Wire,
     identity: String,
     clock_off: Option<i64>,
-    stop: CancellationToken,
 ) -> impl Future<Output = ()> + Send + use<> {
     let client = network::client(wire, &world.server, NAMESPACE);
     let bucket: Arc<dyn ObjectStore> = Arc::new(Bucket::new(world.objects.clone(), wire.clone()));
     let environment = world.environment.with_clock_off(clock_off.unwrap_or_default());
     async move {
+        let stop = CancellationToken::new(); // it is killed, not stopped
         let (leads, leading) = watch::channel(clock_off.is_none());
         let election = Election::new(client.clone(), "kube-system", identity, leads);
         let connect = move |config: &BTreeMap<String, String>, _: Allowed| {

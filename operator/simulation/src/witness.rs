@@ -2,20 +2,18 @@
 //! laws stand on.
 
 use std::collections::BTreeMap;
-use std::fmt::Debug;
 use std::sync::{Mutex, PoisonError};
 
 use futures::{StreamExt, TryStreamExt};
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, ResourceExt};
-use serde::de::DeserializeOwned;
-use varve_api::conditions::{self, Type};
+use varve_api::conditions::{self, HasConditions as _, Type};
 use varve_api::{Job, Repo};
 use varve_controller::heads;
 use varve_format::{BranchName, Head, MapKind};
 use varve_store::{Entry, Store};
 
-use crate::world::{NAMESPACE, World};
+use crate::world::{Kind, World};
 
 /// The largest file of a life.
 const LARGEST: u64 = 1 << 20;
@@ -52,8 +50,7 @@ impl Witness {
         let jobs = events::<Job, _>(world, async |job| {
             let Some(uid) = job.uid().and_then(|uid| uid.parse().ok()) else { return };
             world.workers.job_began(uid);
-            let conditions = job.status.as_ref().map_or(&[][..], |status| &status.conditions);
-            let ended = conditions::find(conditions, Type::Succeeded.as_str());
+            let ended = conditions::find(job.conditions(), Type::Succeeded.as_str());
             if ended.is_some_and(|ended| ended.status != "Unknown") {
                 world.workers.job_ended(uid);
             }
@@ -112,15 +109,10 @@ async fn whole(store: &Store, head: &Head) -> varve_store::Result<()> {
 /// Every state of every object of a kind, in order.
 async fn events<K, F>(world: &World, mut look: F)
 where
-    K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Send
-        + 'static,
+    K: Kind,
     F: AsyncFnMut(K),
 {
-    let api: Api<K> = Api::namespaced(world.client(), NAMESPACE);
+    let api: Api<K> = world.api();
     let mut events = std::pin::pin!(watcher::watcher(api, watcher::Config::default()));
     while let Some(event) = events.next().await {
         if let Ok(Event::Apply(object) | Event::InitApply(object)) = event {

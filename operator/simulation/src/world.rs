@@ -1,14 +1,18 @@
 //! One life: its parts, and its course from the first act to rest.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::PostParams;
+use kube::api::{ListParams, PostParams};
 use kube::{Api, Client};
 use object_store::path::Path;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use varve_api::labels;
 use varve_store::{Options, Store};
@@ -30,6 +34,29 @@ pub(crate) const NAMESPACE: &str = "lab";
 const PREFIX: &str = "lab";
 /// How long nothing may be written for a life to be at rest.
 const REST: Duration = Duration::from_mins(10);
+
+/// A kind whose objects lie in the namespace.
+pub(crate) trait Kind:
+    kube::Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+    + Clone
+    + Debug
+    + Serialize
+    + DeserializeOwned
+    + Send
+    + 'static
+{
+}
+
+impl<K> Kind for K where
+    K: kube::Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + Debug
+        + Serialize
+        + DeserializeOwned
+        + Send
+        + 'static
+{
+}
 
 /// Everything there is.
 pub(crate) struct World {
@@ -76,15 +103,14 @@ impl World {
         if let Err(error) = self.begin().await {
             return vec![format!("it can't begin: {error}")];
         }
-        let stop = tokio_util::sync::CancellationToken::new();
         let course = async {
             let acknowledged = actors::act(self).await;
             self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&acknowledged);
             self.trace.say("world", "the faults cease");
             self.operators.calm_down();
-            let last_writes = self.come_to_rest().await;
+            let writes = self.come_to_rest().await;
             let mut broken = laws::ask(self, &acknowledged).await;
-            if let Some(writes) = last_writes.filter(|writes| *writes > 0) {
+            if writes > 0 {
                 broken.push(format!("{writes} writes in {} minutes of rest", REST.as_secs() / 60));
             }
             broken
@@ -92,7 +118,7 @@ impl World {
         tokio::select! {
             biased; // so that a seed's life is the same each time
             broken = course => broken,
-            () = self.operators.run(self, &stop) => vec!["no operator is left".to_owned()],
+            () = self.operators.run(self) => vec!["no operator is left".to_owned()],
             () = self.workers.run(self) => vec!["no worker is left".to_owned()],
             () = self.witness.run(self) => vec!["no witness is left".to_owned()],
         }
@@ -122,6 +148,16 @@ impl World {
         self.server.client(NAMESPACE)
     }
 
+    /// The objects of a kind, to somebody to whom nothing happens.
+    pub(crate) fn api<K: Kind>(&self) -> Api<K> {
+        Api::namespaced(self.client(), NAMESPACE)
+    }
+
+    /// All of a kind.
+    pub(crate) async fn all<K: Kind>(&self) -> kube::Result<Vec<K>> {
+        Ok(self.api::<K>().list(&ListParams::default()).await?.items)
+    }
+
     /// The store, as somebody sees it to whom nothing happens.
     pub(crate) async fn store(&self) -> varve_store::Result<Store> {
         let environment = self.environment.with_clock_off(0);
@@ -135,17 +171,17 @@ impl World {
     }
 
     /// Waits until nothing is written any more; gives the writes of the last stretch, which is none where it rests.
-    async fn come_to_rest(&self) -> Option<u32> {
-        for _ in 0..10 {
+    async fn come_to_rest(&self) -> u32 {
+        let mut writes = 0;
+        for _ in 0..=10 {
             let before = self.ledger.total();
             tokio::time::sleep(REST).await;
-            if self.ledger.total() == before {
-                return Some(0);
+            writes = self.ledger.total() - before;
+            if writes == 0 {
+                break;
             }
         }
-        let before = self.ledger.total();
-        tokio::time::sleep(REST).await;
-        Some(self.ledger.total() - before)
+        writes
     }
 
     /// How much happened.

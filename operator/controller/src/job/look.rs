@@ -161,7 +161,7 @@ impl Look<'_> {
         if self.working.images.look(job, &children.pods) {
             self.count();
         }
-        let is_at_work = children.are_at_work() || batches.iter().any(|batch| batch.state == BatchState::Active);
+        let is_at_work = batches.iter().any(|batch| batch.state == BatchState::Active) || live_pods > 0;
         self.working.is_settled &= !is_at_work;
         self.working.attempts.see(is_at_work, now);
         self.working.hopeless = self.working.hopeless.take().or_else(|| children.hopeless());

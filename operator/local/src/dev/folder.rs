@@ -15,7 +15,7 @@ use kube::api::{DeleteParams, DynamicObject, ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use notify::RecursiveMode;
 use varve_api::commit::{CommitSpec, UploadedTree};
-use varve_api::conditions::{self, Type};
+use varve_api::conditions::{self, HasConditions as _, Type};
 use varve_api::labels;
 use varve_api::meta::FrameRef;
 use varve_format::{Hash, Location, MapKind, RepoPath};
@@ -163,10 +163,9 @@ impl Folder {
         let commits: Api<varve_api::Commit> = Api::namespaced(client.clone(), &self.namespace);
         let all = commits.list(&ListParams::default()).await.map_err(Error::api("list Commits"))?;
         let own = all.iter().filter(|commit| {
-            let conditions = commit.status.as_ref().map_or(&[][..], |status| &status.conditions);
             commit.spec.repo == self.repo
                 && commit.annotations().contains_key(labels::FOLDER)
-                && !conditions::holds(conditions, Type::Ready)
+                && !conditions::holds(commit.conditions(), Type::Ready)
         });
         for commit in own.map(ResourceExt::name_any) {
             if !looks.has_landed(&self.namespace, &commit).await {

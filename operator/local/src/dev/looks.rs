@@ -79,16 +79,18 @@ impl Looks {
             let head = heads.find(|head| head.name == commit.spec.branch)?;
             (conditions::holds(&status.conditions, Type::Ready) && status.seq <= Some(head.head.seq)).then_some(true)
         };
-        let waiting = async {
-            loop {
-                let version = self.version();
-                match look() {
-                    Some(has_landed) => return has_landed,
-                    None => self.after(version).await,
-                }
+        tokio::time::timeout(SEEN_WITHIN, self.until(look)).await.unwrap_or(false)
+    }
+
+    /// Waits until there is something to be found: looks again after every change.
+    pub(super) async fn until<T>(&self, look: impl Fn() -> Option<T>) -> T {
+        loop {
+            let version = self.version();
+            match look() {
+                Some(found) => return found,
+                None => self.after(version).await,
             }
-        };
-        tokio::time::timeout(SEEN_WITHIN, waiting).await.unwrap_or(false)
+        }
     }
 
     /// Waits until an object is seen with at least this generation.
@@ -100,12 +102,7 @@ impl Looks {
             "Job" => has(&self.jobs, namespace, name, generation),
             _ => true,
         };
-        let waiting = async {
-            while !is_seen() {
-                self.after(self.version()).await;
-            }
-        };
-        let _ = tokio::time::timeout(SEEN_WITHIN, waiting).await;
+        let _ = tokio::time::timeout(SEEN_WITHIN, self.until(|| is_seen().then_some(()))).await;
     }
 }
 

@@ -29,7 +29,6 @@ use tokio_util::sync::CancellationToken;
 use varve_controller::act::NoFaults;
 use varve_controller::image::Source;
 use varve_controller::{self as controller, Embedded, Outside};
-use varve_store::backend::Allowed;
 
 use self::apply::Apply;
 pub use self::error::Error;
@@ -137,7 +136,7 @@ pub async fn run(args: Args, stop: CancellationToken) -> Result<Ended, Error> {
         image: "varve".to_owned(), // the runner takes the programs from this one
         images,
         concurrency: CONCURRENCY,
-        allowed: Allowed { local_stores: true, machine_credentials: false },
+        allowed: stores::ALLOWED,
     };
     let stop_controllers = CancellationToken::new();
     let controllers = tokio::spawn({

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::ResourceExt;
-use varve_api::conditions::{self, Reason, Type};
-use varve_api::{Job, Pipeline};
+use varve_api::Pipeline;
+use varve_api::conditions::{self, HasConditions, Reason, Type};
 
 use super::looks::Looks;
 use super::words;
@@ -44,36 +44,27 @@ fn is_settled(looks: &Looks) -> bool {
     let commits = looks.commits.state();
     let pipelines = looks.pipelines.state();
     let jobs = looks.jobs.state();
-    repos.iter().all(|repo| repo.status.as_ref().is_some_and(|status| rests(&repo.metadata, &status.conditions)))
-        && commits.iter().all(|it| it.status.as_ref().is_some_and(|status| rests(&it.metadata, &status.conditions)))
+    repos.iter().all(|repo| rests(&repo.metadata, repo.conditions()))
+        && commits.iter().all(|commit| rests(&commit.metadata, commit.conditions()))
         && pipelines.iter().all(|pipeline| {
-            pipeline.status.as_ref().is_some_and(|status| rests(&pipeline.metadata, &status.conditions))
+            rests(&pipeline.metadata, pipeline.conditions())
                 && (!is_running(pipeline) || has_waiting_job(looks, pipeline))
         })
-        && jobs.iter().all(|job| job.spec.suspend || words::is_over(job) || waits(job))
+        && jobs.iter().all(|job| job.spec.suspend || words::is_over(job) || waits(job.as_ref()))
 }
 
 fn one_waits(looks: &Looks) -> bool {
-    looks.jobs.state().iter().any(|job| waits(job))
-        || looks
-            .pipelines
-            .state()
-            .iter()
-            .any(|pipeline| pipeline.status.as_ref().is_some_and(|status| words::waiting(&status.conditions).is_some()))
-        || looks
-            .repos
-            .state()
-            .iter()
-            .any(|repo| repo.status.as_ref().is_some_and(|status| words::waiting(&status.conditions).is_some()))
+    looks.jobs.state().iter().any(|job| waits(job.as_ref()))
+        || looks.pipelines.state().iter().any(|pipeline| waits(pipeline.as_ref()))
+        || looks.repos.state().iter().any(|repo| waits(repo.as_ref()))
 }
 
-fn waits(job: &Job) -> bool {
-    job.status.as_ref().is_some_and(|status| words::waiting(&status.conditions).is_some())
+fn waits(object: &impl HasConditions) -> bool {
+    words::waiting(object.conditions()).is_some()
 }
 
 fn is_running(pipeline: &Pipeline) -> bool {
-    let conditions = pipeline.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    let ready = conditions::find(conditions, Type::Ready.as_str());
+    let ready = conditions::find(pipeline.conditions(), Type::Ready.as_str());
     ready.is_none_or(|ready| ready.reason == Reason::JobRunning.as_str())
 }
 
@@ -81,5 +72,5 @@ fn has_waiting_job(looks: &Looks, pipeline: &Pipeline) -> bool {
     let (namespace, name) = (pipeline.namespace(), pipeline.name_any());
     let jobs = looks.jobs.state();
     let mut own = jobs.iter().filter(|job| job.namespace() == namespace && job.spec.pipeline == name);
-    own.any(|job| waits(job))
+    own.any(|job| waits(job.as_ref()))
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::{Timestamp, Zoned};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
-use varve_api::conditions::{self, Type};
+use varve_api::conditions::{self, HasConditions as _, Type};
 use varve_api::{labels, show::size};
 
 use super::looks::{Looks, shown_name};
@@ -118,13 +118,12 @@ impl Showing {
     pub(super) fn look(&mut self, looks: &Looks, screen: &Screen) {
         let width = name_width(looks);
         for repo in looks.repos.state() {
-            let conditions = repo.status.as_ref().map_or(&[][..], |status| &status.conditions);
-            self.tell(screen, width, "repo", &shown_name(repo.as_ref()), words::words(conditions, ""));
+            self.tell(screen, width, "repo", &shown_name(repo.as_ref()), words::words(repo.conditions(), ""));
         }
         let mut commits = looks.commits.state();
         commits.sort_by_key(|commit| commit.creation_timestamp());
         commits.retain(|commit| {
-            let conditions = commit.status.as_ref().map_or(&[][..], |status| &status.conditions);
+            let conditions = commit.conditions();
             !conditions::holds(conditions, Type::Ready) || self.is_news(conditions)
         });
         for commit in commits {
@@ -137,7 +136,7 @@ impl Showing {
         jobs.sort_by_key(|job| job.creation_timestamp());
         let last = last_jobs(looks);
         jobs.retain(|job| {
-            let conditions = job.status.as_ref().map_or(&[][..], |status| &status.conditions);
+            let conditions = job.conditions();
             let is_last = last.contains(&(job.namespace(), job.name_any()));
             self.is_news(conditions) || is_last && !conditions::holds(conditions, Type::Ready)
         });
@@ -149,19 +148,18 @@ impl Showing {
     /// Shows what waits, and for what.
     pub(super) fn waiting(&mut self, looks: &Looks, screen: &Screen) {
         let width = name_width(looks);
-        let mut tell = |kind, name: &str, conditions: Option<&Vec<Condition>>| {
-            let waiting = conditions.and_then(|conditions| words::waiting(conditions));
-            let told = waiting.map(|waiting| format!("{}  {}", waiting.reason, waiting.message));
+        let mut tell = |kind, name: &str, conditions: &[Condition]| {
+            let told = words::waiting(conditions).map(|waiting| format!("{}  {}", waiting.reason, waiting.message));
             self.tell(screen, width, kind, name, told);
         };
         for it in looks.repos.state() {
-            tell("repo", &shown_name(it.as_ref()), it.status.as_ref().map(|it| &it.conditions));
+            tell("repo", &shown_name(it.as_ref()), it.conditions());
         }
         for it in looks.pipelines.state() {
-            tell("pipeline", &shown_name(it.as_ref()), it.status.as_ref().map(|it| &it.conditions));
+            tell("pipeline", &shown_name(it.as_ref()), it.conditions());
         }
         for it in looks.jobs.state() {
-            tell("job", &shown_name(it.as_ref()), it.status.as_ref().map(|it| &it.conditions));
+            tell("job", &shown_name(it.as_ref()), it.conditions());
         }
     }
 

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::reflector::ObjectRef;
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt};
 use tokio::sync::Mutex;
 use varve_api::Repo;
-use varve_api::conditions::{self, Type};
-use varve_format::RecordAt;
+use varve_api::conditions::{self, HasConditions as _, Type};
+use varve_controller::heads;
+use varve_format::BranchName;
 use varve_store::backend::{self, Allowed};
 use varve_store::{Commit, Store};
 
@@ -18,6 +19,9 @@ use super::looks::Looks;
 
 /// How long a Repo may take to be ready before its files are given up for now.
 const READY_WITHIN: Duration = Duration::from_secs(20);
+
+/// What the Secrets of stores may ask for: folders of this machine, and nobody's credentials but their own.
+pub(super) const ALLOWED: Allowed = Allowed { local_stores: true, machine_credentials: false };
 
 /// The connections.
 pub(super) struct Stores {
@@ -47,8 +51,7 @@ impl Stores {
             .map(|(key, value)| (key, String::from_utf8_lossy(&value.0).into_owned()))
             .collect();
         let told = || Error::store(format!("open the store of Repo {repo}"));
-        let allowed = Allowed { local_stores: true, machine_credentials: false };
-        let (objects, prefix) = backend::connect(&config, allowed).map_err(told())?;
+        let (objects, prefix) = backend::connect(&config, ALLOWED).map_err(told())?;
         let store = Store::open(objects, prefix).await.map_err(told())?;
         open.insert(key, store.clone());
         Ok(store)
@@ -57,29 +60,15 @@ impl Stores {
 
 /// What stands at the head of a branch.
 pub(super) async fn head(store: &Store, repo: &Repo, branch: &str) -> Result<Option<Commit>, Error> {
-    let heads = repo.status.iter().flat_map(|status| &status.branches);
-    let Some(head) = heads.into_iter().find(|head| head.name == branch) else { return Ok(None) };
-    let told = || format!("read branch {branch} of Repo {}", repo.metadata.name.as_deref().unwrap_or_default());
-    let record = &head.head.record;
-    let Ok(pack) = record.pack.parse() else { return Ok(None) };
-    let at = RecordAt { pack, offset: record.offset, length: record.length };
-    store.read_commit_unchecked(&at).await.map(Some).map_err(Error::store(told()))
+    let head = BranchName::parse(branch).ok().and_then(|branch| heads::read(repo, &branch).ok().flatten());
+    let Some(head) = head else { return Ok(None) };
+    let told = format!("read branch {branch} of Repo {}", repo.name_any());
+    store.read_head(&head).await.map(Some).map_err(Error::store(told))
 }
 
 /// The Repo as it stands, once it is ready.
 pub(super) async fn ready(looks: &Looks, namespace: &str, repo: &str) -> Result<std::sync::Arc<Repo>, Error> {
     let reference = ObjectRef::<Repo>::new(repo).within(namespace);
-    let waiting = async {
-        loop {
-            let version = looks.version();
-            let found = looks.repos.get(&reference).filter(|repo| {
-                repo.status.as_ref().is_some_and(|status| conditions::holds(&status.conditions, Type::Ready))
-            });
-            match found {
-                Some(repo) => return repo,
-                None => looks.after(version).await,
-            }
-        }
-    };
-    tokio::time::timeout(READY_WITHIN, waiting).await.map_err(|_| Error::NotReady { repo: repo.to_owned() })
+    let look = || looks.repos.get(&reference).filter(|repo| conditions::holds(repo.conditions(), Type::Ready));
+    tokio::time::timeout(READY_WITHIN, looks.until(look)).await.map_err(|_| Error::NotReady { repo: repo.to_owned() })
 }

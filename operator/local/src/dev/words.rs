@@ -1,7 +1,7 @@
 //! The standing of an object in words; pure.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use varve_api::conditions::{self, Reason, Type};
+use varve_api::conditions::{self, HasConditions as _, Reason, Type};
 use varve_api::{Commit, Job, Pipeline};
 
 use super::looks::{Looks, shown_name};
@@ -54,7 +54,7 @@ pub(super) fn of_job(job: &Job) -> Option<String> {
 
 /// Whether a Job has ended, or never will.
 pub(super) fn is_over(job: &Job) -> bool {
-    let conditions = job.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    let conditions = job.conditions();
     conditions::find(conditions, Type::Succeeded.as_str()).is_some() || conditions::holds(conditions, Type::Stalled)
 }
 
