@@ -7,7 +7,7 @@
 //! `PartialObjectMeta` asks the server for nothing else.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     fmt::Debug,
     sync::{Arc, PoisonError, RwLock},
 };
@@ -50,7 +50,7 @@ pub struct Cache<K: Resource<DynamicType = ()> + Clone + 'static> {
 }
 
 /// The store's objects by namespace and name: whoever looks at one namespace does not pay for the others.
-type ByNamespace<K> = HashMap<String, HashMap<String, Arc<K>>>;
+type ByNamespace<K> = BTreeMap<String, BTreeMap<String, Arc<K>>>;
 
 impl<K: Resource<DynamicType = ()> + Clone + 'static> Clone for Cache<K> {
     fn clone(&self) -> Self {
@@ -136,10 +136,10 @@ where
         self.store.get(&ObjectRef::new(name))
     }
 
-    /// All objects of one namespace that `keep` keeps, in no order.
+    /// All objects of one namespace that `keep` keeps, in the order of their names.
     pub fn in_namespace(&self, namespace: &str, keep: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
         let all = self.by_namespace.read().unwrap_or_else(PoisonError::into_inner);
-        all.get(namespace).into_iter().flat_map(HashMap::values).filter(|object| keep(object)).cloned().collect()
+        all.get(namespace).into_iter().flat_map(BTreeMap::values).filter(|object| keep(object)).cloned().collect()
     }
 
     /// The reflector's store.
@@ -175,14 +175,23 @@ where
             .flat_map(move |change| {
                 let refs: Vec<_> = match change {
                     Change::Object(object) => which(&object).into_iter().collect(),
-                    Change::Everything => {
-                        all.state().iter().map(|object| ObjectRef::from_obj(object.as_ref())).collect()
-                    }
+                    Change::Everything => everything(&all),
                 };
                 futures::stream::iter(refs)
             })
             .boxed()
     }
+}
+
+/// References to all objects of a store, in the order of their names: what is looked at anew is so in the same order
+/// each time.
+pub(crate) fn everything<T>(store: &Store<T>) -> Vec<ObjectRef<T>>
+where
+    T: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let mut all: Vec<_> = store.state().iter().map(|object| ObjectRef::from_obj(object.as_ref())).collect();
+    all.sort_by(|one, another| (&one.namespace, &one.name).cmp(&(&another.namespace, &another.name)));
+    all
 }
 
 /// All caches of one scope: the whole cluster, or one namespace.

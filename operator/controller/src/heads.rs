@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use futures::future::try_join_all;
+use futures::future::join_all;
 use jiff::Timestamp;
 use kube::{Api, ResourceExt};
 use tokio::sync::Notify;
@@ -211,30 +211,33 @@ impl Heads {
 
     /// The newest of `repo` and what our own moves have made of it.
     pub fn fresh(&self, repo: &Arc<Repo>) -> Arc<Repo> {
-        let key = repo.uid().unwrap_or_default();
-        let mut known = self.known();
-        match known.latest.get(&key) {
-            Some(latest) if version(latest.as_ref()) > version(repo.as_ref()) => latest.clone(),
-            Some(_) => {
-                known.latest.remove(&key);
-                repo.clone()
-            }
-            None => repo.clone(),
-        }
+        let known = self.known();
+        let latest = known.latest.get(repo.metadata.uid.as_deref().unwrap_or_default());
+        latest.filter(|latest| version(latest.as_ref()) > version(repo.as_ref())).unwrap_or(repo).clone()
     }
 
     /// The newest of `repo`, of what the cache has come to show since, and of what our own moves have made
     /// of it: for whoever has waited since looking `repo` up.
     pub(crate) fn newest(&self, cx: &Cx, repo: &Arc<Repo>) -> Arc<Repo> {
-        let cached = cx.caches.repos.get(&repo.namespace().unwrap_or_default(), &repo.name_any());
-        let newer =
-            cached.filter(|cached| cached.uid() == repo.uid() && version(cached.as_ref()) > version(repo.as_ref()));
-        self.fresh(newer.as_ref().unwrap_or(repo))
+        let shown = self.repo(cx, &repo.namespace().unwrap_or_default(), &repo.name_any());
+        let newer = shown.filter(|shown| shown.uid() == repo.uid() && version(shown.as_ref()) > version(repo.as_ref()));
+        newer.unwrap_or_else(|| self.fresh(repo))
     }
 
     /// The newest of what the cache and our own moves show of a Repo.
     pub fn repo(&self, cx: &Cx, namespace: &str, name: &str) -> Option<Arc<Repo>> {
-        cx.caches.repos.get(namespace, name).map(|repo| self.fresh(&repo))
+        let cached = cx.caches.repos.get(namespace, name)?;
+        let mut known = self.known();
+        let key = cached.metadata.uid.as_deref().unwrap_or_default();
+        match known.latest.get(key) {
+            Some(latest) if version(latest.as_ref()) > version(cached.as_ref()) => Some(latest.clone()),
+            _ => {
+                // The cache alone says that it has caught up: somebody else may pass on what a move returned.
+                known.latest.remove(key);
+                drop(known);
+                Some(cached)
+            }
+        }
     }
 
     /// Whether this Repo has been compared with its store since this replica leads.
@@ -393,8 +396,8 @@ impl Heads {
         for a_move in moves {
             all.push(self.finish_one(cx, store, &a_move.next, a_move.name.as_ref()));
         }
-        try_join_all(all).await?;
-        Ok(())
+        // Each to its end, also where another fails: what is written need not be finished by somebody else.
+        join_all(all).await.into_iter().collect()
     }
 
     async fn finish_one(&self, cx: &Cx, store: &Store, head: &Head, name: Option<&NameClaim>) -> Result<()> {
@@ -415,7 +418,8 @@ impl Heads {
                 .map(|_| ())
                 .map_err(Error::store("write the commit's name"))
         });
-        futures::try_join!(reflog, pointer, names)?;
+        let (reflog, pointer, names) = futures::join!(reflog, pointer, names);
+        reflog.and(pointer).and(names)?;
         self.known().finished.insert((head.repo, head.branch.clone()), head.clone());
         self.compared.notify_waiters();
         Ok(())

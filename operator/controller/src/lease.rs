@@ -106,6 +106,7 @@ impl Election {
                 self.set(false);
             }
             tokio::select! {
+                biased; // in one order, for the simulation
                 () = tokio::time::sleep(RETRY) => {}
                 () = stop.cancelled() => {}
             }

@@ -189,7 +189,9 @@ async fn lead(
     stop: CancellationToken,
 ) {
     let warm = join_all(contexts.iter().map(|cx| cx.caches.wait_until_ready()));
+    // Each `select!` here looks in one order, so that a simulated life is the same each time.
     tokio::select! {
+        biased;
         _ = warm => {}
         () = stop.cancelled() => return,
     }
@@ -197,6 +199,7 @@ async fn lead(
     tracing::info!("caches are warm");
     loop {
         tokio::select! {
+            biased;
             elected = leading.wait_for(|leads| *leads) => if elected.is_err() { return },
             () = stop.cancelled() => return,
         }
@@ -208,9 +211,10 @@ async fn lead(
         let work = controllers(&contexts, &stop_work);
         tokio::pin!(work);
         let is_stopped = tokio::select! {
-            () = &mut work => false,
-            _ = leading.wait_for(|leads| !*leads) => false,
+            biased;
             () = stop.cancelled() => true,
+            _ = leading.wait_for(|leads| !*leads) => false,
+            () = &mut work => false,
         };
         stop_work.cancel();
         // A deposed leader may not write any more: what is in flight is dropped. A stopped one ends it.

@@ -30,7 +30,7 @@ use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
-    cache::Cache,
+    cache::{Cache, everything},
     cx::Cx,
     error::{Error, Result, Retry},
 };
@@ -67,10 +67,7 @@ pub async fn run<K, F, Fut>(
         })
     };
     let all = cache.store();
-    let first = stream::once(async move { stream::iter(all.state()) })
-        .flatten()
-        .map(|object| ObjectRef::from_obj(object.as_ref()))
-        .boxed();
+    let first = stream::once(async move { stream::iter(everything(&all)) }).flatten().boxed();
     let queue = stream::select_all(triggers.into_iter().chain([own, first]))
         .take_until(stop.cancelled_owned())
         .map(Ok::<_, Error>);

@@ -10,9 +10,11 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Resource, ResourceExt};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
+use varve_api::conditions;
 
 use crate::{
     act::Act,
@@ -68,26 +70,28 @@ impl StatusWriter {
             + Serialize
             + DeserializeOwned,
     {
-        let wanted = fields(status, concern)?;
+        let mut wanted = fields(status, concern)?;
         let version = version(object);
         let key = (object.uid().unwrap_or_default(), concern.manager);
-        let is_sent = {
+        let last = {
             let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
             if sent.get(&key).is_some_and(|last| last.version <= version) {
                 sent.remove(&key); // the cache has caught up: it is the truth again
             }
-            sent.get(&key).map(|last| last.status == wanted)
+            sent.get(&key).map(|last| last.status.clone())
         };
-        let shown = current(object)?;
-        let same = match is_sent {
-            Some(same) => same,
-            None => fields(&shown, concern)? == wanted,
+        let before = match last {
+            Some(last) => {
+                keep_times(&mut wanted, &last)?; // it was computed from what the cache shows
+                last
+            }
+            None => fields(&current(object)?, concern)?,
         };
-        if same {
+        if before == wanted {
             return Ok(None);
         }
         let written = self.act.apply_status(concern.manager, object, &wanted).await?;
-        self.events.tell(object, &shown, &wanted);
+        self.events.tell(object, &before, &wanted);
         let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
         if sent.len() >= REMEMBERED {
             sent.clear();
@@ -100,6 +104,16 @@ impl StatusWriter {
 /// The resource version as the number that it is (Kubernetes declares them comparable).
 pub(crate) fn version<K: Resource>(object: &K) -> Option<u64> {
     object.meta().resource_version.as_deref()?.parse().ok()
+}
+
+/// Gives conditions the times of those sent before whose status is the same.
+fn keep_times(wanted: &mut Value, sent: &Value) -> Result<()> {
+    let bug = |error: serde_json::Error| Error::Bug(error.to_string());
+    let (Some(new), Some(old)) = (wanted.get_mut("conditions"), sent.get("conditions")) else { return Ok(()) };
+    let mut conditions: Vec<Condition> = serde_json::from_value(new.take()).map_err(bug)?;
+    conditions::keep_times(&mut conditions, &Vec::deserialize(old).map_err(bug)?);
+    *new = serde_json::to_value(conditions).map_err(bug)?;
+    Ok(())
 }
 
 fn current<K: Serialize>(object: &K) -> Result<Value> {
@@ -133,6 +147,19 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_was_sent_before_keeps_its_times_though_the_cache_does_not_show_it() {
+        let at = |second: i64, message: &str| {
+            let now = jiff::Timestamp::from_second(second).unwrap();
+            let standing =
+                conditions::standing(conditions::State::Reconciling, conditions::Reason::Running, message, 1, now);
+            json!({ "conditions": standing, "shards": 1 })
+        };
+        let mut wanted = at(2, "at work");
+        keep_times(&mut wanted, &at(1, "at work")).unwrap();
+        assert_eq!(wanted, at(1, "at work"));
+    }
 
     #[test]
     fn only_the_fields_of_a_concern_are_compared_and_sent() {

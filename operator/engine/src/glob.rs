@@ -25,7 +25,8 @@ pub struct Glob {
     text: String,
     segments: Vec<Segment>,
     is_directories_only: bool,
-    whole: Regex,
+    /// Of a pattern with `**`, which is not matched name by name.
+    any_depth: Option<Regex>,
 }
 
 /// One name of a pattern.
@@ -33,6 +34,8 @@ pub struct Glob {
 enum Segment {
     /// A name without anything special.
     Name(String),
+    /// `*`: any name. Most patterns need no more, and so no expression, which takes longer to compile than to match.
+    AnyName,
     /// A name with wildcards.
     Pattern(Regex),
     /// `**`: any number of directories.
@@ -69,8 +72,9 @@ impl Glob {
         if is_directories_only && (has_any_depth || segments.is_empty()) {
             return Err(Cause::DirectoriesAtAnyDepth.of(text));
         }
-        let whole = compile(&join(&segments, &expressions)).map_err(|cause| cause.of(text))?;
-        Ok(Self { text: text.to_owned(), segments, is_directories_only, whole })
+        let any_depth = has_any_depth.then(|| compile(&join(&segments, &expressions))).transpose();
+        let any_depth = any_depth.map_err(|cause| cause.of(text))?;
+        Ok(Self { text: text.to_owned(), segments, is_directories_only, any_depth })
     }
 
     /// Whether a text has nothing special in it and so names one path. (Parentheses alone don't count: they are
@@ -87,7 +91,17 @@ impl Glob {
             Depth::Exactly(_) => object.is_directory() || !self.is_directories_only,
             Depth::AnyFile => !object.is_directory(),
         };
-        fits_kind && self.whole.is_match(path.as_str())
+        fits_kind
+            && match &self.any_depth {
+                Some(expression) => expression.is_match(path.as_str()),
+                None => self.matches_by_name(path),
+            }
+    }
+
+    fn matches_by_name(&self, path: &RepoPath) -> bool {
+        let mut names = path.names();
+        let fits = self.segments.iter().all(|segment| names.next().is_some_and(|name| segment.matches(name)));
+        fits && names.next().is_none()
     }
 
     /// How deep matches lie.
@@ -116,14 +130,23 @@ impl Glob {
     }
 }
 
+impl Segment {
+    fn matches(&self, name: &str) -> bool {
+        match self {
+            Self::AnyName | Self::AnyDepth => true,
+            Self::Name(own) => own == name,
+            Self::Pattern(pattern) => pattern.is_match(name),
+        }
+    }
+}
+
 /// Whether, after `names`, some of the pattern is still to be matched.
 fn leaves_more(segments: &[Segment], names: &[&str]) -> bool {
     let Some((segment, rest)) = segments.split_first() else { return false };
     let Some((name, below)) = names.split_first() else { return true };
     match segment {
         Segment::AnyDepth => true,
-        Segment::Name(own) => own == name && leaves_more(rest, below),
-        Segment::Pattern(pattern) => pattern.is_match(name) && leaves_more(rest, below),
+        segment => segment.matches(name) && leaves_more(rest, below),
     }
 }
 
@@ -147,7 +170,7 @@ impl fmt::Debug for Glob {
     }
 }
 
-/// The expression of the whole path from those of its names.
+/// The expression of a whole path from those of its names.
 fn join(segments: &[Segment], expressions: &[String]) -> String {
     let mut whole = String::new();
     for (index, (segment, expression)) in segments.iter().zip(expressions).enumerate() {
@@ -176,6 +199,7 @@ fn parse_name(name: &str) -> Result<(Segment, String), Cause> {
     match name {
         "" => return Err(Cause::EmptyName),
         "." | ".." => return Err(Cause::Dots),
+        "*" => return Ok((Segment::AnyName, "[^/]+".to_owned())),
         "**" => return Ok((Segment::AnyDepth, String::new())),
         _ if name.contains("**") => return Err(Cause::StarsInName),
         _ => {}

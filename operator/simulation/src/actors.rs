@@ -20,7 +20,9 @@ pub(crate) const SOURCE: &str = "source";
 const FILES: usize = 6;
 /// The longest between two acts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(90);
-/// How long after their last act people look which of their Commits were acknowledged.
+/// How long people wait for their Commits before the last one, at most: among many faults, minutes pass between tries.
+const LONGEST_WAIT: Duration = Duration::from_hours(2);
+/// How long after their last act the faults cease, at most.
 const PATIENCE: Duration = Duration::from_mins(10);
 
 /// Pipelines by name, with their inputs as (Repo, glob).
@@ -39,13 +41,15 @@ pub(crate) async fn act(world: &World) -> Vec<String> {
     let shape = SHAPES[chance.below(SHAPES.len())];
     let mut people = People { world, chance, shape, versions: BTreeMap::new(), commits: 0 };
     people.begin().await;
-    for _ in 0..3 + people.chance.below(8) {
+    // Most lives are short: what breaks a law takes few acts, and a life costs what happens in it.
+    let acts = if people.chance.once_in(8) { 3 + people.chance.below(10) } else { 1 + people.chance.below(4) };
+    for _ in 0..acts {
         let pause = people.chance.pause(LONGEST_PAUSE);
         tokio::time::sleep(pause).await;
         people.act_once().await;
     }
     people.end().await;
-    tokio::time::sleep(PATIENCE).await;
+    tokio::time::sleep(people.chance.pause(PATIENCE)).await;
     people.acknowledged().await
 }
 
@@ -80,7 +84,7 @@ impl People<'_> {
     /// Waits until every Commit has landed or can't: the order in which they land is nobody's.
     async fn wait_for_commits(&self) {
         let begun = tokio::time::Instant::now();
-        while begun.elapsed() < PATIENCE {
+        while begun.elapsed() < LONGEST_WAIT {
             let all = self.world.all::<Commit>().await.unwrap_or_default();
             let has_ended = |commit: &Commit| {
                 let conditions = commit.conditions();
@@ -89,7 +93,7 @@ impl People<'_> {
             if all.iter().all(has_ended) {
                 return;
             }
-            tokio::time::sleep(Duration::from_secs(5)).await;
+            tokio::time::sleep(Duration::from_secs(15)).await;
         }
     }
 
@@ -207,6 +211,7 @@ impl People<'_> {
     async fn delete_any<K: Kind>(&self) {
         let Some(name) = self.any::<K>().await else { return };
         self.world.trace.say("people", format!("delete {} {name}", K::kind(&())));
+        self.world.witness.somebody_deletes(&name);
         let api = self.world.api::<K>();
         self.told(api.delete(&name, &DeleteParams::background()).await.map(drop));
     }

@@ -11,6 +11,7 @@ mod clock;
 mod laws;
 mod network;
 mod operator;
+mod regressions;
 mod trace;
 mod wire;
 mod witness;
@@ -21,6 +22,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::chance::Chance;
+pub use crate::regressions::{REGRESSIONS, Regression};
 use crate::trace::Trace;
 use crate::world::World;
 
@@ -61,18 +63,19 @@ impl fmt::Display for Counts {
     }
 }
 
-/// Lives the life of this seed; where `is_told`, what happens is printed as it does.
+/// Lives the life of this seed; where `is_told`, what happens is printed as it does. The same seed lives the same life
+/// each time: on a thread of its own, whose hash maps and jitter come from the seed too.
 pub fn live(seed: u64, is_told: bool) -> Life {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            return Life { seed, broken: vec![error.to_string()], trace: Vec::new(), counts: Counts::default() };
-        }
-    };
-    let life = runtime.block_on(whole(seed, is_told));
-    runtime.shutdown_background();
-    life
+    let living = std::thread::spawn(move || {
+        varve_simulated_randomness::seed_this_thread(seed);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        let runtime = runtime.map_err(|error| error.to_string())?;
+        let life = runtime.block_on(whole(seed, is_told));
+        runtime.shutdown_background();
+        Ok(life)
+    });
+    let lived = living.join().unwrap_or_else(|_| Err("it panicked".to_owned()));
+    lived.unwrap_or_else(|why| Life { seed, broken: vec![why], trace: Vec::new(), counts: Counts::default() })
 }
 
 /// How long a life may take, in simulated time: what has not come to rest by then never will.
@@ -90,6 +93,13 @@ async fn whole(seed: u64, is_told: bool) -> Life {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_life_is_the_same_each_time() {
+        let (one, another) = (live(3, false), live(3, false));
+        assert_eq!(one.trace, another.trace);
+        assert_eq!(one.counts, another.counts);
+    }
 
     #[test]
     fn a_life_without_faults_and_one_with_kills_keep_all_laws() {

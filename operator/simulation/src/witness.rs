@@ -1,7 +1,7 @@
 //! Somebody to whom nothing happens looks at every change at once: laws that must hold at each step, and what later
 //! laws stand on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use futures::{StreamExt, TryStreamExt};
@@ -25,6 +25,8 @@ pub(crate) struct Witness(Mutex<Seen>);
 #[derive(Default)]
 struct Seen {
     heads: BTreeMap<(String, String), Head>,
+    /// Names of what people have deleted.
+    deleted: BTreeSet<String>,
     broken: Vec<String>,
 }
 
@@ -38,6 +40,16 @@ impl Witness {
         self.of(|seen| seen.broken.clone())
     }
 
+    /// People delete an object of this name.
+    pub(crate) fn somebody_deletes(&self, name: &str) {
+        self.of(|seen| seen.deleted.insert(name.to_owned()));
+    }
+
+    /// Whether people have deleted an object of this name.
+    pub(crate) fn was_deleted(&self, name: &str) -> bool {
+        self.of(|seen| seen.deleted.contains(name))
+    }
+
     /// Looks until the end of the life.
     pub(crate) async fn run(&self, world: &World) {
         let repos = events::<Repo, _>(world, async |repo| {
@@ -49,10 +61,14 @@ impl Witness {
         });
         let jobs = events::<Job, _>(world, async |job| {
             let Some(uid) = job.uid().and_then(|uid| uid.parse().ok()) else { return };
-            world.workers.job_began(uid);
+            if world.workers.job_began(uid) {
+                world.trace.say("witness", format!("Job {} begins, {uid}", job.name_any()));
+            }
             let ended = conditions::find(job.conditions(), Type::Succeeded.as_str());
-            if ended.is_some_and(|ended| ended.status != "Unknown") {
-                world.workers.job_ended(uid);
+            if let Some(ended) = ended.filter(|ended| ended.status != "Unknown")
+                && world.workers.job_ended(uid)
+            {
+                world.trace.say("witness", format!("Job {} ends: {}", job.name_any(), ended.reason));
             }
         });
         tokio::join!(repos, jobs);
@@ -75,6 +91,7 @@ impl Witness {
             }
             let store = world.store().await.map_err(|error| error.to_string())?;
             let at = format!("branch {branch} at commit {}", head.seq);
+            world.trace.say("witness", format!("Repo {}: {at}, {}", repo.name_any(), head.commit));
             if let Some(before) = &before {
                 let is_next = head.seq == before.seq + 1 && head.previous == before.hash();
                 if !is_next {

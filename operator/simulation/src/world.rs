@@ -32,8 +32,8 @@ use varve_local::api::{self, Server};
 pub(crate) const NAMESPACE: &str = "lab";
 /// The prefix of its store in the bucket.
 const PREFIX: &str = "lab";
-/// How long nothing may be written for a life to be at rest.
-const REST: Duration = Duration::from_mins(10);
+/// How long nothing may be written for a life to be at rest: more than a pod of a silent node stays.
+const REST: Duration = Duration::from_mins(7);
 
 /// A kind whose objects lie in the namespace.
 pub(crate) trait Kind:
@@ -63,6 +63,8 @@ pub(crate) struct World {
     pub(crate) chance: Chance,
     pub(crate) trace: Trace,
     pub(crate) server: Server,
+    /// A client of somebody to whom nothing happens.
+    pub(crate) client: Client,
     pub(crate) environment: SimulatedEnvironment,
     pub(crate) objects: Objects,
     weather: Weather,
@@ -82,8 +84,10 @@ impl World {
         let clock = environment.clone();
         let settings = api::Settings::simulated(chance.below(usize::MAX) as u64, Arc::new(move || clock.now()));
         let weather = Weather::of(&chance);
+        let server = Server::in_memory(settings);
         Self {
-            server: Server::in_memory(settings),
+            client: server.client(NAMESPACE),
+            server,
             objects: Objects::new(),
             ledger: Ledger::default(),
             workers: Workers::new(chance.fork(), trace.clone(), weather),
@@ -125,7 +129,7 @@ impl World {
     }
 
     async fn begin(&self) -> kube::Result<()> {
-        let client = self.client();
+        let client = self.client.clone();
         let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client.clone());
         let metadata = ObjectMeta { name: Some(NAMESPACE.to_owned()), ..ObjectMeta::default() };
         let namespace = k8s_openapi::api::core::v1::Namespace { metadata, ..Default::default() };
@@ -143,14 +147,9 @@ impl World {
         secrets.create(&PostParams::default(), &secret).await.map(drop)
     }
 
-    /// A client of somebody to whom nothing happens.
-    pub(crate) fn client(&self) -> Client {
-        self.server.client(NAMESPACE)
-    }
-
     /// The objects of a kind, to somebody to whom nothing happens.
     pub(crate) fn api<K: Kind>(&self) -> Api<K> {
-        Api::namespaced(self.client(), NAMESPACE)
+        Api::namespaced(self.client.clone(), NAMESPACE)
     }
 
     /// All of a kind.
@@ -173,7 +172,7 @@ impl World {
     /// Waits until nothing is written any more; gives the writes of the last stretch, which is none where it rests.
     async fn come_to_rest(&self) -> u32 {
         let mut writes = 0;
-        for _ in 0..=10 {
+        for _ in 0..=15 {
             let before = self.ledger.total();
             tokio::time::sleep(REST).await;
             writes = self.ledger.total() - before;

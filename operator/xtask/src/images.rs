@@ -81,13 +81,29 @@ pub(crate) fn build_and_push(access: &Access) -> Result<Images> {
 /// Builds `varve` and `varve-shim` with nothing linked at run time, and `varve-e2e` beside them, which takes the same
 /// dependencies; gives back their folder.
 fn static_programs() -> Result<PathBuf> {
+    let packages = ["varve", "varve-worker", "varve-e2e"];
+    run::run("build Varve", &mut static_build(&packages, &["varve", "varve-shim", "varve-e2e"]))?;
+    Ok(static_folder())
+}
+
+/// Builds programs of these packages as those of the image are built, into [`static_folder`].
+pub(crate) fn static_build(packages: &[&str], programs: &[&str]) -> Command {
     let flags = format!(r#"target.{TARGET}.rustflags=["-C","target-feature=+crt-static"]"#);
-    let arguments = ["build", "--config", &flags, "--profile", PROFILE, "--target", TARGET];
-    let programs = ["--bin", "varve", "--bin", "varve-shim", "--bin", "varve-e2e"];
-    let programs = ["-p", "varve", "-p", "varve-worker", "-p", "varve-e2e"].into_iter().chain(programs);
-    run::run("build Varve", &mut run::cargo(arguments.into_iter().chain(programs)))?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| run::root().join("target"), PathBuf::from);
-    Ok(target.join(TARGET).join(PROFILE))
+    let mut command = run::cargo(["build", "--config", &flags, "--profile", PROFILE, "--target", TARGET]);
+    for (option, names) in [("--package", packages), ("--bin", programs)] {
+        command.args(names.iter().flat_map(|name| [option, name]));
+    }
+    command
+}
+
+/// Where [`static_build`] puts programs.
+pub(crate) fn static_folder() -> PathBuf {
+    target_folder().join(TARGET).join(PROFILE)
+}
+
+/// Where cargo puts all that it builds.
+pub(crate) fn target_folder() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| run::root().join("target"), PathBuf::from)
 }
 
 /// The image: the two programs and the certificates that TLS is checked by. `tools` is the folder of the test cluster's

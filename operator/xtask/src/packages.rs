@@ -1,8 +1,9 @@
 //! What the machine must have beyond Rust: installed as root on Debian, and named exactly elsewhere.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::run;
 
@@ -79,6 +80,35 @@ pub(crate) fn for_the_images() -> Result<()> {
 /// What the test suite needs besides: the independent reader of the format is Python.
 pub(crate) fn for_the_tests() -> Result<()> {
     install(&IMAGES[2..])
+}
+
+/// A file out of a Debian package that is not installed, since the machine may have another of its kind. None where
+/// there is no apt.
+pub(crate) fn unpacked(package: &str, file: &str) -> Result<Option<PathBuf>> {
+    if !Program("apt-get").is_there() {
+        return Ok(None);
+    }
+    let kept = run::cache().join("debian").join(package);
+    if kept.join(file).exists() {
+        return Ok(Some(kept.join(file)));
+    }
+    let cache = run::cache().join("debian");
+    fs::create_dir_all(&cache).with_context(|| format!("make folder {}", cache.display()))?;
+    let folder = tempfile::tempdir_in(&cache)?;
+    let apt = |arguments: &[&str]| {
+        let mut command = run::command("apt-get", arguments);
+        run::output("fetch a package", command.current_dir(folder.path()))
+    };
+    if is_root() {
+        apt(&["update"])?;
+    }
+    apt(&["download", package])?;
+    let script = "dpkg-deb -x ./*.deb unpacked";
+    run::output("unpack a package", run::command("sh", ["-c", script]).current_dir(folder.path()))?;
+    match fs::rename(folder.path().join("unpacked"), &kept) {
+        Err(error) if !kept.join(file).exists() => Err(error).context("keep an unpacked package"),
+        _ => Ok(Some(kept.join(file))),
+    }
 }
 
 fn install(packages: &[Package]) -> Result<()> {

@@ -4,12 +4,13 @@
 //! cluster that is not there. The cluster is the tests' own and is taken down in any case.
 
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
 
 use crate::cluster::{Access, Cluster};
-use crate::{apply, bucket, e2e, generate, images, packages, run};
+use crate::{apply, bucket, e2e, generate, images, packages, run, soak};
 
 /// What the test programs counted themselves, and steps that failed without a count.
 #[derive(Default, Clone, Copy)]
@@ -53,6 +54,12 @@ pub(crate) fn test() -> ExitCode {
     step("generated files", &mut |_| generate::generate(true));
     step("cargo test", &mut |count| counted(&mut run::cargo(["test", "--workspace", "--no-fail-fast"]), count));
 
+    step("a thousand lives", &mut |count| {
+        soak::lives()?;
+        count.passed += 1;
+        Ok(())
+    });
+
     let cluster = Cluster::for_tests();
     let mut access = None;
     if step("cluster up", &mut |_| {
@@ -62,6 +69,7 @@ pub(crate) fn test() -> ExitCode {
     }) {
         let access = access.expect("set just now");
         step("the store's conformance, on S3", &mut |count| conformance(&access, count));
+        step("kubectl beside varve dev", &mut |count| kubectl(&access, count));
         step("the real cluster", &mut |count| on_the_cluster(&access, count));
     }
     if !failures.is_empty() {
@@ -86,6 +94,17 @@ fn conformance(access: &Access, count: &mut Count) -> Result<()> {
     for (key, value) in bucket::settings(access) {
         command.env(format!("VARVE_TEST_STORE_{}", key.to_uppercase()), value);
     }
+    counted(&mut command, count)
+}
+
+/// What people do with kubectl, beside `varve dev`: with the newest, which is the cluster's, and the oldest that can be
+/// had, which is Debian's.
+fn kubectl(access: &Access, count: &mut Count) -> Result<()> {
+    let newest = PathBuf::from(access.get("VARVE_KUBECTL")?);
+    let oldest = packages::unpacked("kubernetes-client", "usr/bin/kubectl")?;
+    let mut command = run::cargo(["test", "--workspace", "--test", "kubectl"]);
+    command.args(["--", "--ignored", "--nocapture"]);
+    command.env("VARVE_TEST_KUBECTLS", std::env::join_paths(oldest.into_iter().chain([newest]))?);
     counted(&mut command, count)
 }
 

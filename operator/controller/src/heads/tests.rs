@@ -356,6 +356,9 @@ async fn an_answer_that_comes_late_does_not_hide_a_newer_one() {
     assert_eq!(cx.heads.remember(at("9")).metadata.resource_version.as_deref(), Some("10"));
     assert_eq!(cx.heads.fresh(&Arc::new(at("8"))).metadata.resource_version.as_deref(), Some("10"));
     assert_eq!(cx.heads.remember(at("11")).metadata.resource_version.as_deref(), Some("11"));
+    // Who passes on what a move returned does not say that the cache shows it.
+    assert_eq!(cx.heads.fresh(&Arc::new(at("11"))).metadata.resource_version.as_deref(), Some("11"));
+    assert_eq!(cx.heads.fresh(&Arc::new(at("8"))).metadata.resource_version.as_deref(), Some("11"));
 }
 
 #[tokio::test]

@@ -4,13 +4,12 @@ use kube::{ResourceExt, api::ObjectMeta};
 use varve_api::{
     Commit, Job,
     commit::{CommitSpec, UploadedTree},
-    job::ShardCounts,
+    job::{JobStatus, ShardCounts},
     labels,
 };
 use varve_format::Location;
 
 use super::{
-    CONCERN,
     batch::run_of,
     inputs::{At, Target, read_record},
     record::Summary,
@@ -21,9 +20,15 @@ use crate::{cx::Cx, error::Result, status::Concern};
 /// The writer of an output Commit's status.
 const COMMIT_CONCERN: Concern = Concern::whole("varve-job");
 
-/// Makes the Commit object and its status, then the Job's final status. Everything is read from the commit's
-/// record, so it says the same whenever it is said.
-pub(crate) async fn announce(job: &Job, cx: &Cx, target: &Target, at: &At, shards: Option<ShardCounts>) -> Result<()> {
+/// Makes the Commit object and its status; gives the Job's final status. Everything is read from the commit's record, so
+/// it says the same whenever it is said.
+pub(crate) async fn announce(
+    job: &Job,
+    cx: &Cx,
+    target: &Target,
+    at: &At,
+    shards: Option<ShardCounts>,
+) -> Result<JobStatus> {
     let record = read_record(&target.store, &at.commit).await?;
     let summary = record.as_ref().map(Summary::of).unwrap_or_default();
     let made = cx.act.create(&commit(job, target, at)).await?.into_inner();
@@ -39,7 +44,6 @@ pub(crate) async fn announce(job: &Job, cx: &Cx, target: &Target, at: &At, shard
             "a Commit object of this name is there and is not the Job's: the output has none"
         );
     }
-    cx.status.write(CONCERN, job, &status::succeeded(job, at, &summary, shards)).await?;
     tracing::info!(
         namespace = job.namespace(),
         job = job.name_any(),
@@ -48,7 +52,7 @@ pub(crate) async fn announce(job: &Job, cx: &Cx, target: &Target, at: &At, shard
         processed = summary.processed,
         "Job succeeded"
     );
-    Ok(())
+    Ok(status::succeeded(job, at, &summary, shards))
 }
 
 /// The output's Commit object. It has no owner: a result outlives what made it.

@@ -10,7 +10,7 @@ use k8s_openapi::api::{
     batch::v1::Job as BatchJob,
     core::v1::{Event, Pod},
 };
-use kube::ResourceExt;
+use kube::{Api, ResourceExt};
 use uuid::Uuid;
 use varve_api::{
     Job,
@@ -58,6 +58,17 @@ pub(crate) struct Children {
     pub(crate) batches: Vec<Arc<BatchJob>>,
     /// Their pods.
     pub(crate) pods: Vec<Arc<Pod>>,
+}
+
+/// Whether the batch Job of this attempt is there, by the API server's own word: a cache may lag.
+pub(crate) async fn is_there(job: &Job, cx: &Cx, attempt: u32) -> Result<bool> {
+    let name = names::batch_job(&job.name_any(), attempt);
+    let api: Api<BatchJob> = Api::namespaced(cx.clients.write.clone(), &job.namespace().unwrap_or_default());
+    let found = api.get_opt(&name).await.map_err(Error::api(format_args!("get batch Job {name}")))?;
+    Ok(found.is_some_and(|found| {
+        found.metadata.deletion_timestamp.is_none()
+            && found.owner_references().iter().any(|owner| Some(&owner.uid) == job.metadata.uid.as_ref())
+    }))
 }
 
 /// What the caches hold of `job`'s children.

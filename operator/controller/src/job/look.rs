@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Event;
 use kube::ResourceExt;
 use tokio::time::Instant;
-use varve_api::{Job, Pipeline, conditions::Reason};
+use varve_api::{Job, Pipeline, conditions::Reason, job::JobStatus};
 
 use super::{
     CONCERN, announce,
@@ -63,8 +63,18 @@ pub(super) struct Working {
     pub(super) looked: Option<(Instant, usize)>,
     pub(super) told: Option<(Instant, Reason)>,
     pub(super) events: Option<(Instant, Vec<Event>)>,
-    /// Its end was told; the cache may not show it yet.
-    pub(super) has_ended: bool,
+    pub(super) end: EndTold,
+}
+
+/// Whether a Job's end was told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum EndTold {
+    #[default]
+    NotYet,
+    /// The answer was lost, or is awaited.
+    Perhaps,
+    /// The cache may not show it yet.
+    Yes,
 }
 
 /// How a look ended.
@@ -88,6 +98,7 @@ impl Look<'_> {
         for _ in 0..MAX_STEPS {
             let children = batch::children(self.job, self.cx);
             self.ask_for_images(&children).await;
+            self.ask_for_started(&children).await?;
             let mut seen = self.seen(&children);
             if target.is_none() && !seen.has_ended && !seen.is_going {
                 match self.open().await {
@@ -130,8 +141,8 @@ impl Look<'_> {
                 (Next::Announce, Some(target)) => {
                     let at = self.working.published.clone();
                     let at = at.ok_or_else(|| Error::Bug("nothing to announce".into()))?;
-                    announce::announce(self.job, self.cx, target, &at, children.shards()).boxed().await?;
-                    self.working.has_ended = true;
+                    let status = announce::announce(self.job, self.cx, target, &at, children.shards()).boxed().await?;
+                    self.end(&status).await?;
                     return Ok(Self::after_the_end(&children));
                 }
                 (Next::Fail(why), Some(target)) => {
@@ -139,7 +150,7 @@ impl Look<'_> {
                     return Ok(Self::after_the_end(&children));
                 }
             }
-            if self.working.has_ended {
+            if self.working.end == EndTold::Yes {
                 return Ok(Self::after_the_end(&children));
             }
         }
@@ -154,7 +165,13 @@ impl Look<'_> {
         let space = cx.caches.namespaces.get_cluster(&namespace);
         let is_ending = space.is_some_and(|space| space.metadata.deletion_timestamp.is_some());
         let mut batches = children.facts();
-        self.add_started(&mut batches);
+        batches.extend(self.working.started.map(|(attempt, _)| Batch {
+            attempt,
+            state: BatchState::Active,
+            replacements: 0,
+            running: 0,
+            lost: 0,
+        }));
         let newest = batches.iter().map(|batch| batch.attempt).max().unwrap_or_default();
         self.working.last_attempt = self.working.last_attempt.max(newest);
         let live_pods = children.live_pods();
@@ -168,7 +185,7 @@ impl Look<'_> {
         let is_settled = self.working.is_settled;
         Seen {
             now,
-            has_ended: self.working.has_ended || has_ended(job),
+            has_ended: self.working.end == EndTold::Yes || has_ended(job),
             ended: ended(job),
             is_going: is_ending || job.metadata.deletion_timestamp.is_some(),
             is_suspended: job.spec.suspend || self.pipeline().is_some_and(|pipeline| pipeline.spec.suspend),
@@ -195,14 +212,18 @@ impl Look<'_> {
         }
     }
 
-    /// A batch Job that we have just made counts before the cache shows it.
-    fn add_started(&mut self, batches: &mut Vec<Batch>) {
-        let Some((attempt, since)) = self.working.started else { return };
-        if batches.iter().any(|batch| batch.attempt == attempt) || since.elapsed() > CACHE_LAG {
+    /// A batch Job that we have made counts before the cache shows it: another beside it would run the same again. Where
+    /// the cache takes long, somebody may have deleted it as well, which the API server knows.
+    async fn ask_for_started(&mut self, children: &Children) -> Result<()> {
+        let Some((attempt, since)) = self.working.started else { return Ok(()) };
+        let is_shown = children.facts().iter().any(|batch| batch.attempt == attempt);
+        if is_shown {
             self.working.started = None;
-        } else {
-            batches.push(Batch { attempt, state: BatchState::Active, replacements: 0, running: 0, lost: 0 });
+        } else if since.elapsed() > CACHE_LAG {
+            let is_there = batch::is_there(self.job, self.cx, attempt).await?;
+            self.working.started = is_there.then(|| (attempt, Instant::now()));
         }
+        Ok(())
     }
 
     /// When `timeoutSeconds` runs out.
@@ -369,12 +390,19 @@ impl Look<'_> {
         };
         let status = status::failed(self.job, &facts);
         let explanation = status.explanation.clone().unwrap_or_default();
-        self.cx.status.write(CONCERN, self.job, &status).await?;
+        self.end(&status).await?;
         tracing::info!(namespace = self.job.namespace(), job = self.job.name_any(), explanation, "Job failed");
         self.working.told = None;
         self.working.planned = None;
         self.working.was_looked_for = false;
-        self.working.has_ended = true;
+        Ok(())
+    }
+
+    /// Tells how the Job ended. Nothing else is told of it from here on, also where the answer is lost: it may have ended.
+    async fn end(&mut self, status: &JobStatus) -> Result<()> {
+        self.working.end = EndTold::Perhaps;
+        self.cx.status.write(CONCERN, self.job, status).await?;
+        self.working.end = EndTold::Yes;
         Ok(())
     }
 

@@ -121,11 +121,21 @@ pub(crate) async fn plan(job: &Job, cx: &Cx, target: &Target) -> Result<Planned,
         Some(base) => planner.base_trees(&job.spec.pipeline, base).await?,
         None => None,
     };
+    let is_incremental = incremental.is_some();
     let (mut datums, total) = match (&base, incremental) {
         (Some(base), Some(trees)) => planner.incremental(base, &trees).boxed().await?,
         (base, _) => planner.full(base.as_ref()).boxed().await?,
     };
     look_up(cx, target, &mut datums).await?;
+    tracing::debug!(
+        job = job.name_any(),
+        base = base.as_ref().map(|base| base.head.seq),
+        is_incremental,
+        total,
+        differ = datums.len(),
+        remembered = datums.iter().filter(|datum| datum.memo.is_some()).count(),
+        "planned"
+    );
     Ok(Planned { spec_digest, config, inputs, base, datums, total })
 }
 

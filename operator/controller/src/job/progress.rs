@@ -17,7 +17,7 @@ use super::{
     batch::Children,
     decide::{Work, next_look},
     inputs::Target,
-    look::{Done, Look},
+    look::{Done, EndTold, Look},
     status::{self, Progress, Standing},
 };
 use crate::{
@@ -142,7 +142,11 @@ impl Look<'_> {
         Ok(())
     }
 
+    /// Tells of what went wrong, unless the Job has ended: that stays told.
     pub(super) async fn tell_of(&mut self, error: &Error) -> Result<()> {
+        if self.working.end != EndTold::NotYet {
+            return Ok(());
+        }
         let (state, reason, message) = tell(error);
         let status =
             status::on_the_way(self.job, self.cx.now(), Standing { state, reason, message }, Progress::default());

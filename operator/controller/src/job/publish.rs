@@ -267,9 +267,14 @@ pub(crate) async fn find_published(job: &Job, cx: &Cx, target: &Target) -> Resul
     let Target { repo, store, branch, .. } = target;
     let shown = heads::read(&cx.heads.newest(cx, repo), branch)?;
     let head = if shown.is_some_and(|head| head.commit == uid) {
-        // An earlier life may have ended before everything about the head was durable: finish it.
-        let _turn = cx.heads.turn(target.repo_uid, branch).await;
-        cx.heads.open(cx, repo, store, branch).await?.filter(|head| head.commit == uid)
+        // An earlier life, or try, may have ended before everything about the heads was durable: finish them. That of the
+        // memo moved along; a Repo that is deleted in this moment would take it with it.
+        let opened = |branch: BranchName| async move {
+            let _turn = cx.heads.turn(target.repo_uid, &branch).await;
+            cx.heads.open(cx, repo, store, &branch).await
+        };
+        opened(BranchName::MEMO).await?;
+        opened(branch.clone()).await?.filter(|head| head.commit == uid)
     } else {
         store.find_head(target.repo_uid, uid).await.map_err(Error::store("look for the output commit"))?
     };

@@ -15,9 +15,8 @@ use std::{
     time::Duration,
 };
 
-use jiff::{SignedDuration, Timestamp};
 use kube::{
-    ResourceExt,
+    Api, ResourceExt,
     runtime::{controller::Action, reflector::ObjectRef},
 };
 use tokio::time::Instant;
@@ -44,8 +43,9 @@ use crate::{
 const CONCERN: Concern = Concern::whole("varve-pipeline");
 /// How often an unmoved Pipeline is looked at all the same: a bucket or registry tells nobody of its changes.
 const AT_LEAST_EVERY: Duration = Duration::from_mins(10);
-/// How long a Job that we made may be unknown to the cache before it counts as deleted by somebody.
-const CACHE_LAG: SignedDuration = SignedDuration::from_secs(10);
+/// How long a Job that we made may be unknown to the cache before the API server is asked for it: either somebody has
+/// deleted it, or the cache lags.
+const CACHE_LAG: Duration = Duration::from_secs(10);
 /// How far apart writes of a Pipeline's status are at least, where nothing but its progress changes.
 const PROGRESS_EVERY: Duration = Duration::from_secs(2);
 /// Pipelines whose Secrets and images are remembered at most; beyond it the memory is dropped whole.
@@ -57,8 +57,16 @@ pub(crate) struct State {
     pub(crate) history: History,
     images: Mutex<HashMap<String, image::Known>>,
     secrets: Mutex<HashMap<String, i64>>,
-    made: Mutex<HashMap<String, Arc<Job>>>,
+    made: Mutex<HashMap<String, Made>>,
     told: Mutex<HashMap<String, Instant>>,
+}
+
+/// A Job that was made for a Pipeline, and that the cache does not show yet.
+#[derive(Clone)]
+struct Made {
+    job: Arc<Job>,
+    /// When it was last known to be there.
+    seen: Instant,
 }
 
 impl State {
@@ -77,21 +85,45 @@ impl State {
         if made.len() >= REMEMBERED {
             made.clear();
         }
-        made.insert(job.spec.snapshot.uid.clone(), job);
+        made.insert(job.spec.snapshot.uid.clone(), Made { job, seen: Instant::now() });
     }
 
-    /// The Jobs of a Pipeline that the cache shows, and the one just made if it has not been shown yet.
-    fn with_made(&self, uid: &str, mut jobs: Vec<Arc<Job>>, now: Timestamp) -> Vec<Arc<Job>> {
-        let mut all = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(made) = all.get(uid) else { return jobs };
-        let age = made.creation_timestamp().map(|time| now.duration_since(time.0));
-        let is_shown = jobs.iter().any(|job| job.uid() == made.uid());
-        if is_shown || age.is_none_or(|age| age > CACHE_LAG) {
-            all.remove(uid);
-        } else {
-            jobs.push(made.clone());
+    /// The Jobs of a Pipeline that the cache shows, and the one just made if it has not been shown yet: a second one
+    /// beside it would do the same again, where the Pipeline has changed since and the names differ.
+    async fn with_made(&self, cx: &Cx, uid: &str, mut jobs: Vec<Arc<Job>>) -> Result<Vec<Arc<Job>>> {
+        let Some(Made { job, seen }) = self.made(uid) else { return Ok(jobs) };
+        if jobs.iter().any(|shown| shown.uid() == job.uid()) {
+            self.forget_made(uid, &job);
+            return Ok(jobs);
         }
-        jobs
+        if seen.elapsed() <= CACHE_LAG {
+            jobs.push(job);
+            return Ok(jobs);
+        }
+        let name = job.name_any();
+        let api: Api<Job> = Api::namespaced(cx.clients.write.clone(), &job.namespace().unwrap_or_default());
+        let found = api.get_opt(&name).await.map_err(Error::api(format_args!("get Job {name}")))?;
+        match found.filter(|found| found.uid() == job.uid()) {
+            Some(found) => {
+                let found = Arc::new(found);
+                self.remember_made(found.clone());
+                jobs.push(found);
+            }
+            None => self.forget_made(uid, &job),
+        }
+        Ok(jobs)
+    }
+
+    fn made(&self, uid: &str) -> Option<Made> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner).get(uid).cloned()
+    }
+
+    /// Forgets this Job, unless another has been made meanwhile.
+    fn forget_made(&self, uid: &str, job: &Job) {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if made.get(uid).is_some_and(|made| made.job.uid() == job.uid()) {
+            made.remove(uid);
+        }
     }
 
     /// How long a status that is no news may wait, so that a short Job costs one write of its Pipeline's status.

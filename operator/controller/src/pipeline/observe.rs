@@ -81,7 +81,7 @@ pub(crate) async fn observe(pipeline: &Pipeline, cx: &Cx, state: &State) -> Resu
     let spec = &pipeline.spec;
     // Before the output's head: a Job that is seen to have ended has moved it.
     let uid = pipeline.uid().unwrap_or_default();
-    let jobs = state.with_made(&uid, jobs(cx, &namespace, &uid), cx.now());
+    let jobs = state.with_made(cx, &uid, jobs(cx, &namespace, &uid)).await?;
     let told = |error: varve_engine::inputs::InputError| Error::stalled(error.reason(), error.to_string());
     let tree = InputTree::parse(&name, spec).map_err(told)?;
     check_output_free(pipeline, cx, &namespace, &name)?;

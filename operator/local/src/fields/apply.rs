@@ -77,7 +77,8 @@ impl Request<'_> {
 
         let all = merged(typed, self.before, self.applied);
         let value = match last {
-            Some(last) if !last.set.is_empty() => let_go(typed, all, &last.set, &managers.all()),
+            // As nearly always, what it applied before it applies again.
+            Some(last) if !last.set.difference(&mine).is_empty() => let_go(typed, all, &last.set, &managers.all()),
             _ => all,
         };
         let changes = Comparison::between(typed, self.before, &value).without(&out_of_reach);

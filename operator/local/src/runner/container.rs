@@ -224,6 +224,7 @@ pub(crate) fn is_install(container: &Container) -> bool {
 
 /// Lays out the shared volume. Only an image needs the shim in it.
 pub(crate) fn install(container: &Container, folder: &PodFolder, means: &Means) -> Result<(), String> {
+    folder.open_log(&container.name).map_err(|error| error.to_string())?; // there, though it prints nothing
     let mounts = volumes::mounts(container, folder)?;
     let Some(volume) = mounts.first().map(|mount| mount.from.clone()) else {
         return Err("container install must have the shared volume mounted".to_owned());

@@ -125,7 +125,9 @@ fn walk(node: &Node, change: Change, at: &Path, run: &mut Run) {
 fn check_rules(node: &Node, change: Change, at: &Path, run: &mut Run) {
     let mut plain = run.functions.new_inner_scope();
     let this = to_cel(change.new, Some(node));
-    let old = change.old.map(|old| to_cel(&in_order_of(old, change.new, node), Some(node)));
+    let old = change.old.map(|old| {
+        if change.is_unchanged { this.clone() } else { to_cel(&in_order_of(old, change.new, node), Some(node)) }
+    });
     plain.add_variable_from_value("self", this);
     if let Some(old) = &old {
         plain.add_variable_from_value("oldSelf", old.clone());

@@ -3,16 +3,20 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use varve_simulation::{Life, live};
+use varve_simulation::{Life, REGRESSIONS, live};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Lives lives of Varve's controllers, and says which laws were broken.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Args {
-    /// The first seed.
+    /// The first seed. From the very first one, the lives that found bugs are lived before all others.
     #[arg(long, default_value_t = 0)]
     from: u64,
     /// How many seeds.
@@ -44,19 +48,21 @@ fn main() -> ExitCode {
         return if life.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     let begun = Instant::now();
-    let last = args.minutes.map_or(args.from + args.seeds, |_| u64::MAX);
     let until = args.minutes.map(|minutes| begun + Duration::from_secs(60 * minutes));
-    let (next, lived, failed) = (AtomicU64::new(args.from), AtomicU64::new(0), AtomicU64::new(0));
+    let last = args.minutes.map_or(args.from + args.seeds, |_| u64::MAX);
+    let known: Vec<u64> = REGRESSIONS.iter().map(|known| known.seed).filter(|_| args.from == 0).collect();
+    let seeds = Mutex::new(known.iter().copied().chain((args.from..last).filter(|seed| !known.contains(seed))));
+    let (lived, failed) = (AtomicU64::new(0), AtomicU64::new(0));
+    let next = || {
+        let is_enough = args.first && failed.load(Ordering::SeqCst) > 0;
+        let is_late = until.is_some_and(|until| Instant::now() >= until);
+        if is_enough || is_late { None } else { seeds.lock().unwrap_or_else(PoisonError::into_inner).next() }
+    };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..cores {
             scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::SeqCst);
-                    let is_enough = args.first && failed.load(Ordering::SeqCst) > 0;
-                    if is_enough || seed >= last || until.is_some_and(|until| Instant::now() >= until) {
-                        return;
-                    }
+                while let Some(seed) = next() {
                     let life = live(seed, false);
                     lived.fetch_add(1, Ordering::SeqCst);
                     if !life.broken.is_empty() {
@@ -76,6 +82,9 @@ fn main() -> ExitCode {
 }
 
 fn report(life: &Life) {
+    if let Some(known) = REGRESSIONS.iter().find(|known| known.seed == life.seed) {
+        println!("seed {}: this life once found that {}", life.seed, known.bug);
+    }
     for broken in &life.broken {
         println!("seed {}: {broken}", life.seed);
     }

@@ -28,6 +28,8 @@ pub(super) struct Keeper<'a> {
     pub(super) workers: &'a Workers,
     pub(super) world: &'a World,
     pub(super) job: Uuid,
+    /// Its name.
+    pub(super) name: &'a str,
     pub(super) plan: Hash,
     pub(super) shard: u32,
     pub(super) pod: Uuid,
@@ -96,6 +98,12 @@ impl Keeper<'_> {
         let key = ResultKey { shard: self.shard, pod: self.pod, n: *records };
         store.put_results(self.job, key, &record).await?;
         *records += 1;
+        for datum in &record.datums {
+            let (what, state) = (String::from_utf8_lossy(&datum.key), datum.state());
+            self.workers
+                .trace
+                .say("worker", format!("{}: recorded {what}, {state:?} at try {}", self.name, datum.tries));
+        }
         self.workers.memory.ends(self.job, &record.datums);
         Ok(())
     }
@@ -109,6 +117,8 @@ impl Keeper<'_> {
         used: u32,
     ) -> varve_store::Result<DatumResult> {
         self.workers.memory.begins(self.job, datum);
+        let what = String::from_utf8_lossy(&datum.key);
+        self.workers.trace.say("worker", format!("{}: run {what}", self.name));
         let (chance, now) = (&self.workers.chance, || self.world.environment.now_unix_ns());
         let tries = used + 1;
         let is_last = tries >= task.tries;

@@ -1,5 +1,6 @@
 //! What workers remember of the datums that they ran, and the laws that they see broken at once.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
@@ -16,8 +17,11 @@ pub(super) struct Memory {
 #[derive(Default)]
 struct Known {
     runs: u32,
+    /// Pods that ended without having done what they were to do.
+    mishaps: u32,
     /// Datums whose end is recorded: by Job and hash.
     recorded: BTreeSet<(Uuid, Vec<u8>)>,
+    ended: BTreeSet<Uuid>,
     /// Datums that succeeded in a Job that has ended since.
     finished: BTreeMap<Vec<u8>, Uuid>,
     /// Good results of Jobs that have not ended.
@@ -40,22 +44,34 @@ impl Memory {
         self.of(|known| known.runs)
     }
 
+    pub(super) fn mishaps(&self) -> u32 {
+        self.of(|known| known.mishaps)
+    }
+
+    pub(super) fn pod_ends_badly(&self) {
+        self.of(|known| known.mishaps += 1);
+    }
+
     pub(super) fn broken(&self) -> Vec<String> {
         self.of(|known| known.broken.clone())
     }
 
-    pub(super) fn job_began(&self, job: Uuid) {
+    /// False where that was known.
+    pub(super) fn job_began(&self, job: Uuid) -> bool {
         self.of(|known| {
-            let finished = known.finished.clone();
-            known.finished_before.entry(job).or_insert(finished);
-        });
+            let Entry::Vacant(place) = known.finished_before.entry(job) else { return false };
+            place.insert(known.finished.clone());
+            true
+        })
     }
 
-    pub(super) fn job_ended(&self, job: Uuid) {
+    /// False where that was known.
+    pub(super) fn job_ended(&self, job: Uuid) -> bool {
         self.of(|known| {
             let good = known.good.remove(&job).unwrap_or_default();
             known.finished.extend(good.into_iter().map(|hash| (hash, job)));
-        });
+            known.ended.insert(job)
+        })
     }
 
     pub(super) fn begins(&self, job: Uuid, datum: &PlanDatum) {

@@ -44,24 +44,29 @@ impl Workers {
         self.memory.runs()
     }
 
+    /// Pods that ended without having done what they were to do.
+    pub(crate) fn mishaps(&self) -> u32 {
+        self.memory.mishaps()
+    }
+
     /// What the operator made workers do that it must not.
     pub(crate) fn broken(&self) -> Vec<String> {
         self.memory.broken()
     }
 
-    /// A Job has ended: what it has done is known to all that come after it.
-    pub(crate) fn job_ended(&self, job: uuid::Uuid) {
-        self.memory.job_ended(job);
+    /// A Job has ended: what it has done is known to all that come after it. False where that was known.
+    pub(crate) fn job_ended(&self, job: uuid::Uuid) -> bool {
+        self.memory.job_ended(job)
     }
 
-    /// A Job has begun, after those that have ended by now.
-    pub(crate) fn job_began(&self, job: uuid::Uuid) {
-        self.memory.job_began(job);
+    /// A Job has begun, after those that have ended by now. False where that was known.
+    pub(crate) fn job_began(&self, job: uuid::Uuid) -> bool {
+        self.memory.job_began(job)
     }
 
     /// Runs every batch Job that comes, until it goes.
     pub(crate) async fn run(&self, world: &World) {
-        let client = world.client();
+        let client = world.client.clone();
         let api: Api<BatchJob> = Api::namespaced(client.clone(), NAMESPACE);
         let mut at_work: BTreeMap<String, LocalBoxFuture<'_, ()>> = BTreeMap::new();
         let mut events = std::pin::pin!(watcher::watcher(api, watcher::Config::default()));

@@ -9,6 +9,8 @@ use std::time::Duration;
 use k8s_openapi::api::batch::v1::Job as BatchJob;
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::runtime::conditions::is_deleted;
+use kube::runtime::wait::await_condition;
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -65,7 +67,7 @@ impl Shards<'_> {
             let (slots, done) = (&slots, &done);
             async move {
                 let _slot = slots.acquire().await;
-                self.shard(shard, done).await
+                Box::pin(self.shard(shard, done)).await
             }
         });
         futures::future::try_join_all(all).await?;
@@ -88,7 +90,7 @@ impl Shards<'_> {
                 3 => Fate::Lost,
                 _ => Fate::Well,
             };
-            if self.pod(shard, failures, fate).await? {
+            if Box::pin(self.pod(shard, failures, fate)).await? {
                 done.lock().unwrap_or_else(PoisonError::into_inner).insert(shard);
                 return Ok(());
             }
@@ -110,22 +112,30 @@ impl Shards<'_> {
         let spec = template.spec.unwrap_or_default();
         let made = Pod { metadata, spec: Some(spec.clone()), status: None };
         let made = pods.create(&PostParams::default(), &made).await?;
-        let name = made.name_any();
+        let (name, uid) = (made.name_any(), made.uid().unwrap_or_default());
         tokio::time::sleep(self.workers.chance.pause(LONGEST_START)).await;
         stand(&pods, &name, json!({ "phase": "Running" })).await?;
+        self.workers.trace.say("worker", format!("{name}: runs, and will end so: {fate:?}"));
+        if fate != Fate::Well {
+            self.workers.memory.pod_ends_badly();
+        }
         let keeper = Keeper {
             workers: self.workers,
             world: self.world,
+            name: &name,
             job: variable(&spec, pod::ENV_JOB_UID).parse()?,
             plan: variable(&spec, pod::ENV_PLAN).parse()?,
             shard,
-            pod: made.uid().unwrap_or_default().parse()?,
+            pod: uid.parse()?,
             fate,
         };
         let is_done = tokio::select! {
             biased;
             is_done = keeper.run() => is_done?,
-            () = gone(&pods, &name) => return Ok(false), // somebody has deleted it
+            gone = await_condition(pods.clone(), &name, is_deleted(&uid)) => {
+                gone?; // somebody has deleted it
+                return Ok(false);
+            }
         };
         if is_done {
             let succeeded = json!({ "phase": "Succeeded", "containerStatuses": ended(exit_codes::DONE) });
@@ -145,13 +155,6 @@ impl Shards<'_> {
             stand(&pods, &name, failed).await?;
         }
         Ok(false)
-    }
-}
-
-/// Done when the pod is no more.
-async fn gone(pods: &Api<Pod>, name: &str) {
-    while !matches!(pods.get_opt(name).await, Ok(None)) {
-        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) fn answer(kinds: &Kinds, is_core: bool, version: &str) -> Response<Bo
         "metadata": {},
         "items": items,
     });
-    typed_response(&media_type, &list)
+    typed_response(&media_type, list.to_string())
 }
 
 fn group(kinds: &Kinds, name: &str) -> Value {

@@ -4,6 +4,7 @@ mod aggregated;
 mod groups;
 mod openapi;
 mod resources;
+mod swagger;
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
@@ -35,7 +36,7 @@ pub(crate) fn find(kinds: &Kinds, path: &str, accept: Option<&str>) -> Option<Re
         ["openapi", "v3"] => return Some(Ok(text_response(StatusCode::OK, openapi::index(kinds).to_string()))),
         ["openapi", "v3", "api", version] => return Some(Ok(openapi_response(kinds, "", version))),
         ["openapi", "v3", "apis", group, version] => return Some(Ok(openapi_response(kinds, group, version))),
-        ["openapi", "v2"] => return Some(second_openapi(accept)),
+        ["openapi", "v2"] => return Some(second_openapi(kinds, accept)),
         _ => return None,
     };
     Some(Ok(json_response(StatusCode::OK, found.to_string())))
@@ -64,19 +65,17 @@ fn paths(kinds: &Kinds) -> Vec<String> {
     others.into_iter().map(Into::into).chain(groups).collect()
 }
 
-/// `OpenAPI` v2 describes nothing here: clients of the last years read v3, older ones then check nothing themselves.
-fn second_openapi(accept: Option<&str>) -> Result<Response<Body>, Failure> {
+/// `OpenAPI` v2, in JSON or protobuf.
+fn second_openapi(kinds: &Kinds, accept: Option<&str>) -> Result<Response<Body>, Failure> {
     let accept = accept.unwrap_or("*/*");
-    if !["application/json", "*/*"].iter().any(|offered| accept.contains(offered)) {
-        return Err(Failure::not_acceptable("application/json"));
+    let document = swagger::document(kinds, VERSION.2);
+    if [swagger::PROTOBUF, swagger::ASKED_PROTOBUF].iter().any(|offered| accept.contains(offered)) {
+        return Ok(typed_response(swagger::PROTOBUF, swagger::encoded(&document)));
     }
-    let document = json!({
-        "swagger": "2.0",
-        "info": { "title": "Varve", "version": VERSION.2 },
-        "paths": {},
-        "definitions": {},
-    });
-    Ok(json_response(StatusCode::OK, document.to_string()))
+    if ["application/json", "*/*"].iter().any(|offered| accept.contains(offered)) {
+        return Ok(json_response(StatusCode::OK, document.to_string()));
+    }
+    Err(Failure::not_acceptable(&format!("application/json, {}", swagger::PROTOBUF)))
 }
 
 /// A document of `OpenAPI`, or nothing at all.
@@ -89,9 +88,9 @@ fn openapi_response(kinds: &Kinds, group: &str, version: &str) -> Response<Body>
     response
 }
 
-/// An answer in JSON of a type of its own.
-fn typed_response(media_type: &str, body: &Value) -> Response<Body> {
-    let mut response = json_response(StatusCode::OK, body.to_string());
+/// An answer of a type of its own.
+fn typed_response(media_type: &str, body: impl Into<Body>) -> Response<Body> {
+    let mut response = json_response(StatusCode::OK, body);
     if let Ok(value) = HeaderValue::from_str(media_type) {
         response.headers_mut().insert(header::CONTENT_TYPE, value);
     }

@@ -62,7 +62,7 @@ fn path(group: &str, version: &str) -> String {
 }
 
 /// `dev.varve.v1alpha1.Repo`; Kubernetes' own kinds have names of another make.
-fn schema_name(kind: &Kind) -> String {
+pub(super) fn schema_name(kind: &Kind) -> String {
     let group = if kind.is_custom {
         kind.group.rsplit('.').collect::<Vec<_>>().join(".")
     } else {
@@ -72,11 +72,11 @@ fn schema_name(kind: &Kind) -> String {
     format!("{group}.{}.{}", kind.version, kind.kind)
 }
 
-fn gvk(kind: &Kind) -> Value {
+pub(super) fn gvk(kind: &Kind) -> Value {
     json!({ "group": kind.group, "version": kind.version, "kind": kind.kind })
 }
 
-fn schema(kind: &Kind) -> Value {
+pub(super) fn schema(kind: &Kind) -> Value {
     let mut schema = kind.schema.openapi().clone();
     if !schema.is_object() {
         schema = json!({ "type": "object" });
@@ -107,19 +107,27 @@ fn list_schema(kind: &Kind, name: &str) -> Value {
 }
 
 /// The options of writes. A client that finds them here leaves the checks to the server.
-const WRITE_OPTIONS: [&str; 3] = ["dryRun", "fieldManager", "fieldValidation"];
+pub(super) const WRITE_OPTIONS: [&str; 3] = ["dryRun", "fieldManager", "fieldValidation"];
 
-fn add_paths(paths: &mut Map<String, Value>, kind: &Kind, name: &str) {
+fn collection_path(kind: &Kind) -> String {
     let root = path(&kind.group, &kind.version);
-    let collection = if kind.is_namespaced {
+    if kind.is_namespaced {
         format!("/{root}/namespaces/{{namespace}}/{}", kind.plural)
     } else {
         format!("/{root}/{}", kind.plural)
-    };
-    let object = format!("{collection}/{{name}}");
+    }
+}
+
+/// The path of one object of a kind.
+pub(super) fn object_path(kind: &Kind) -> String {
+    format!("{}/{{name}}", collection_path(kind))
+}
+
+fn add_paths(paths: &mut Map<String, Value>, kind: &Kind, name: &str) {
+    let root = path(&kind.group, &kind.version);
     let list = format!("{name}List");
     paths.insert(
-        collection,
+        collection_path(kind),
         json!({
             "get": operation(kind, "list", &list, &[]),
             "post": operation(kind, "post", name, &WRITE_OPTIONS),
@@ -127,7 +135,7 @@ fn add_paths(paths: &mut Map<String, Value>, kind: &Kind, name: &str) {
         }),
     );
     paths.insert(
-        object,
+        object_path(kind),
         json!({
             "get": operation(kind, "get", name, &[]),
             "put": operation(kind, "put", name, &WRITE_OPTIONS),

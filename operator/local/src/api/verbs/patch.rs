@@ -68,9 +68,10 @@ pub(crate) fn parse(sent: &[u8], format: Format) -> Result<Body, Failure> {
             Ok(_) => body::parse(sent, "application/json", ""),
             Err(error) => refuse(format!("error decoding patch: {}", body::json_error(&error))),
         },
-        Format::Apply => match serde_yaml::from_slice::<Value>(sent) {
-            Err(error) if text().is_err() => refuse(format!("error encoding patch: {}", body::yaml_error(&error))),
-            _ => body::parse(sent, "application/yaml", ""),
+        // Most send JSON, which is read in a tenth of the time.
+        Format::Apply => match text().or_else(|_| serde_yaml::from_slice(sent)) {
+            Ok(_) => body::parse(sent, "application/yaml", ""),
+            Err(error) => refuse(format!("error encoding patch: {}", body::yaml_error(&error))),
         },
     }
 }

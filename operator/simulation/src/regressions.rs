@@ -1,0 +1,26 @@
+//! The lives in which bugs of Varve's own code were found, by the name of the bug.
+//!
+//! A seed meets its bug for as long as the code round it takes the same turns; afterwards it is a life like any other.
+//! Where a bug could be cornered there is a test of that code beside it, which is the one to trust.
+
+/// A life that found a bug.
+#[derive(Debug, Clone, Copy)]
+pub struct Regression {
+    /// What was wrong.
+    pub bug: &'static str,
+    /// The life.
+    pub seed: u64,
+}
+
+const fn found(bug: &'static str, seed: u64) -> Regression {
+    Regression { bug, seed }
+}
+
+/// All of them, the oldest first.
+pub const REGRESSIONS: &[Regression] = &[
+    found("a head that was passed on was forgotten before the cache showed it, and planned without", 165),
+    found("the same, at the head of the memo", 103),
+    found("a second Job for the same inputs, beside one that a lagging cache did not show for ten seconds", 342),
+    found("a second batch Job beside one that a lagging cache did not show for ten seconds", 923),
+    found("a status written each second while a lagging cache showed none", 718),
+];
