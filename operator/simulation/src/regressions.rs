@@ -22,5 +22,9 @@ pub const REGRESSIONS: &[Regression] = &[
     found("the same, at the head of the memo", 103),
     found("a second Job for the same inputs, beside one that a lagging cache did not show for ten seconds", 342),
     found("a second batch Job beside one that a lagging cache did not show for ten seconds", 923),
+    found("a head of the memo that was not written down when its Job ended went with its Repo", 1251),
+    found("a Job's end was overwritten by the failure to delete its batch Job", 1991),
+    found("a replica that had just come to lead planned against a Repo of an earlier day", 128),
+    found("the same, later in a life", 875),
     found("a status written each second while a lagging cache showed none", 718),
 ];

@@ -67,7 +67,10 @@ pub(crate) struct At {
 }
 
 /// The commit at the head of a branch of the output Repo, to plan against. Whoever moves the head looks again.
+///
+/// A replica that has just come to lead may see a Repo of an earlier day, without the newest head or with none.
 pub(crate) async fn at_head(cx: &Cx, target: &Target, branch: &BranchName) -> Result<Option<At>> {
+    cx.heads.wait_until_compared(&cx.heads.newest(cx, &target.repo), branch).await?;
     let repo = cx.heads.newest(cx, &target.repo);
     match heads::read(&repo, branch)? {
         Some(head) => At::read(&target.store, head).await.map(Some),
