@@ -258,6 +258,12 @@ fn secrets(spec: &PipelineSpec) -> BTreeMap<String, &'static str> {
 fn input_repos(cx: &Cx, namespace: &str, tree: &InputTree) -> Result<Vec<Arc<Repo>>> {
     let repo = |leaf: &Leaf| {
         cx.heads.repo(cx, namespace, leaf.repo.as_str()).ok_or_else(|| {
+            if let Some(maker) = maker_of(cx, namespace, leaf.repo.as_str()) {
+                return Error::waiting(
+                    Reason::RepoNotReady,
+                    format!("input {}: Pipeline {maker} has not made its Repo {} yet", leaf.name, leaf.repo),
+                );
+            }
             Error::stalled(
                 Reason::RepoNotFound,
                 format!(
@@ -268,6 +274,14 @@ fn input_repos(cx: &Cx, namespace: &str, tree: &InputTree) -> Result<Vec<Arc<Rep
         })
     };
     tree.leaves().iter().map(repo).collect()
+}
+
+/// The Pipeline whose output this Repo is to be.
+fn maker_of(cx: &Cx, namespace: &str, repo: &str) -> Option<String> {
+    let all = cx.caches.pipelines.in_namespace(namespace, |one| {
+        one.metadata.deletion_timestamp.is_none() && one.spec.output_repo(&one.name_any()) == repo
+    });
+    all.first().map(|maker| maker.name_any())
 }
 
 /// The one store that inputs and output lie in, and the Secret that names it.
