@@ -26,5 +26,6 @@ pub const REGRESSIONS: &[Regression] = &[
     found("a Job's end was overwritten by the failure to delete its batch Job", 1991),
     found("a replica that had just come to lead planned against a Repo of an earlier day", 128),
     found("the same, later in a life", 875),
+    found("what the pods of a batch Job had recorded that was over when it was first seen was not read", 1541),
     found("a status written each second while a lagging cache showed none", 718),
 ];

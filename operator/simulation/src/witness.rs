@@ -65,8 +65,11 @@ impl Witness {
                 world.trace.say("witness", format!("Job {} begins, {uid}", job.name_any()));
             }
             let ended = conditions::find(job.conditions(), Type::Succeeded.as_str());
+            // One that is cancelled while it can't be planned at all, ends all the same, and says that nothing is kept.
+            let explanation = job.status.as_ref().and_then(|status| status.explanation.as_deref()).unwrap_or_default();
+            let keeps_nothing = explanation.contains("could not be planned");
             if let Some(ended) = ended.filter(|ended| ended.status != "Unknown")
-                && world.workers.job_ended(uid)
+                && world.workers.job_ended(uid, !keeps_nothing)
             {
                 world.trace.say("witness", format!("Job {} ends: {}", job.name_any(), ended.reason));
             }

@@ -47,7 +47,7 @@ pub(crate) fn images() -> Result<()> {
 /// `cargo xtask images --to ARCHIVE`.
 pub(crate) fn write(to: &Path) -> Result<()> {
     packages::for_the_image()?;
-    let programs = run::step("build Varve, static", static_programs)?;
+    let programs = run::step("build Varve, static", || static_programs(run::root()))?;
     let tools = run::step("build what makes the image, with the test cluster's programs", cluster::tools)?;
     let archive = archive(&tools, &programs)?;
     let to = std::path::absolute(to)?;
@@ -64,7 +64,7 @@ pub(crate) fn build_and_push(access: &Access) -> Result<Images> {
     // The example's images wait for the network and the disk most of the time, ours for the processor.
     let (programs, example) = std::thread::scope(|scope| {
         let example = scope.spawn(example::images);
-        let programs = run::step("build Varve, static", static_programs);
+        let programs = run::step("build Varve, static", || static_programs(run::root()));
         (programs, example.join().expect("building the example's images does not panic"))
     });
     let (programs, example) = (programs?, example.context("build the example's images")?);
@@ -78,31 +78,27 @@ pub(crate) fn build_and_push(access: &Access) -> Result<Images> {
     })
 }
 
-/// Builds `varve` and `varve-shim` with nothing linked at run time, and `varve-e2e` beside them, which takes the same
-/// dependencies; gives back their folder.
-fn static_programs() -> Result<PathBuf> {
-    let packages = ["varve", "varve-worker", "varve-e2e"];
-    run::run("build Varve", &mut static_build(&packages, &["varve", "varve-shim", "varve-e2e"]))?;
-    Ok(static_folder())
-}
-
-/// Builds programs of these packages as those of the image are built, into [`static_folder`].
-pub(crate) fn static_build(packages: &[&str], programs: &[&str]) -> Command {
+/// Builds `varve` and `varve-shim` of this checkout with nothing linked at run time, and beside them `varve-e2e` and
+/// `varve-simulation`, which take the same dependencies; gives back their folder.
+///
+/// All four in one call: cargo builds a dependency once for each set of features that a call asks for. That of the
+/// simulation, tokio's paused time, costs the others one look at an atomic for each look at the clock.
+pub(crate) fn static_programs(checkout: &Path) -> Result<PathBuf> {
     let flags = format!(r#"target.{TARGET}.rustflags=["-C","target-feature=+crt-static"]"#);
     let mut command = run::cargo(["build", "--config", &flags, "--profile", PROFILE, "--target", TARGET]);
-    for (option, names) in [("--package", packages), ("--bin", programs)] {
-        command.args(names.iter().flat_map(|name| [option, name]));
+    for package in ["varve", "varve-worker", "varve-e2e", "varve-simulation"] {
+        command.args(["--package", package]);
     }
-    command
-}
-
-/// Where [`static_build`] puts programs.
-pub(crate) fn static_folder() -> PathBuf {
-    target_folder().join(TARGET).join(PROFILE)
+    for program in ["varve", "varve-shim", "varve-e2e", "varve-simulation"] {
+        command.args(["--bin", program]);
+    }
+    command.current_dir(checkout).env("CARGO_TARGET_DIR", target_folder());
+    run::run("build Varve", &mut command)?;
+    Ok(target_folder().join(TARGET).join(PROFILE))
 }
 
 /// Where cargo puts all that it builds.
-pub(crate) fn target_folder() -> PathBuf {
+fn target_folder() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| run::root().join("target"), PathBuf::from)
 }
 

@@ -87,11 +87,7 @@ pub(crate) fn lives() -> Result<()> {
     run::run("live", Command::new(program).args(["--seeds", LIVES]))
 }
 
-/// The program that lives lives, built of this checkout: optimised, since otherwise it takes ten times as long, and as
-/// the image is built, with which it shares most of what it stands on.
+/// The program that lives lives, built of this checkout: optimised, since otherwise it takes ten times as long.
 fn simulation(checkout: &Path) -> Result<PathBuf> {
-    let mut build = images::static_build(&["varve-simulation"], &["varve-simulation"]);
-    build.arg("--quiet").current_dir(checkout).env("CARGO_TARGET_DIR", images::target_folder());
-    run::run("build the simulation", &mut build)?;
-    Ok(images::static_folder().join("varve-simulation"))
+    Ok(images::static_programs(checkout)?.join("varve-simulation"))
 }

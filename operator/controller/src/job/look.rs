@@ -173,13 +173,16 @@ impl Look<'_> {
             lost: 0,
         }));
         let newest = batches.iter().map(|batch| batch.attempt).max().unwrap_or_default();
+        // Of a batch Job that is seen for the first time, and of pods that were not seen to end, nothing may be read yet.
+        let has_ended_unseen = self.working.looked.is_some_and(|(_, ended)| ended != children.ended_pods());
+        let is_news = newest > self.working.last_attempt || has_ended_unseen;
         self.working.last_attempt = self.working.last_attempt.max(newest);
         let live_pods = children.live_pods();
         if self.working.images.look(job, &children.pods) {
             self.count();
         }
         let is_at_work = batches.iter().any(|batch| batch.state == BatchState::Active) || live_pods > 0;
-        self.working.is_settled &= !is_at_work;
+        self.working.is_settled &= !is_at_work && !is_news;
         self.working.attempts.see(is_at_work, now);
         self.working.hopeless = self.working.hopeless.take().or_else(|| children.hopeless());
         let is_settled = self.working.is_settled;

@@ -66,9 +66,9 @@ impl Memory {
     }
 
     /// False where that was known.
-    pub(super) fn job_ended(&self, job: Uuid) -> bool {
+    pub(super) fn job_ended(&self, job: Uuid, is_kept: bool) -> bool {
         self.of(|known| {
-            let good = known.good.remove(&job).unwrap_or_default();
+            let good = known.good.remove(&job).filter(|_| is_kept).unwrap_or_default();
             known.finished.extend(good.into_iter().map(|hash| (hash, job)));
             known.ended.insert(job)
         })

@@ -54,9 +54,10 @@ impl Workers {
         self.memory.broken()
     }
 
-    /// A Job has ended: what it has done is known to all that come after it. False where that was known.
-    pub(crate) fn job_ended(&self, job: uuid::Uuid) -> bool {
-        self.memory.job_ended(job)
+    /// A Job has ended: what it has done, where that is kept, is known to all that come after it. False where it was known
+    /// to have ended.
+    pub(crate) fn job_ended(&self, job: uuid::Uuid, is_kept: bool) -> bool {
+        self.memory.job_ended(job, is_kept)
     }
 
     /// A Job has begun, after those that have ended by now. False where that was known.
