@@ -42,9 +42,13 @@ impl Concern {
     }
 }
 
+#[derive(Clone)]
 struct Sent {
     status: Value,
+    /// Of the object as it was written; where the answer was lost, the least that it can have.
     version: Option<u64>,
+    /// Whether there was an answer. Without, it may or may not stand there.
+    is_answered: bool,
 }
 
 /// Compares, then writes.
@@ -78,27 +82,50 @@ impl StatusWriter {
             if sent.get(&key).is_some_and(|last| last.version <= version) {
                 sent.remove(&key); // the cache has caught up: it is the truth again
             }
-            sent.get(&key).map(|last| last.status.clone())
+            sent.get(&key).cloned()
         };
-        let before = match last {
+        let before = match &last {
             Some(last) => {
-                keep_times(&mut wanted, &last)?; // it was computed from what the cache shows
-                last
+                keep_times(&mut wanted, &last.status)?; // it was computed from what the cache shows
+                last.status.clone()
             }
             None => fields(&current(object)?, concern)?,
         };
-        if before == wanted {
+        if before == wanted && last.as_ref().is_none_or(|last| last.is_answered) {
             return Ok(None);
         }
-        let written = self.act.apply_status(concern.manager, object, &wanted).await?;
-        self.events.tell(object, &before, &wanted);
+        if last.is_some() && has_succeeded(&before) && !has_succeeded(&wanted) {
+            return Ok(None); // it was told to have ended well: somebody looks at what the cache shows of an earlier day
+        }
+        match self.act.apply_status(concern.manager, object, &wanted).await {
+            Ok(written) => {
+                self.events.tell(object, &before, &wanted);
+                self.remember(key, Sent { status: wanted, version: self::version(&written), is_answered: true });
+                Ok(Some(written))
+            }
+            Err(error) => {
+                if error.is_ambiguous() {
+                    let version = version.map(|version| version + 1);
+                    self.remember(key, Sent { status: wanted, version, is_answered: false });
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn remember(&self, key: (String, &'static str), status: Sent) {
         let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
         if sent.len() >= REMEMBERED {
             sent.clear();
         }
-        sent.insert(key, Sent { status: wanted, version: self::version(&written) });
-        Ok(Some(written))
+        sent.insert(key, status);
     }
+}
+
+/// Whether a status says that what was asked for is done.
+fn has_succeeded(status: &Value) -> bool {
+    let mut conditions = status["conditions"].as_array().into_iter().flatten();
+    conditions.any(|condition| condition["type"] == "Succeeded" && condition["status"] == "True")
 }
 
 /// The resource version as the number that it is (Kubernetes declares them comparable).

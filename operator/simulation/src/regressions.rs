@@ -27,5 +27,9 @@ pub const REGRESSIONS: &[Regression] = &[
     found("a replica that had just come to lead planned against a Repo of an earlier day", 128),
     found("the same, later in a life", 875),
     found("what the pods of a batch Job had recorded that was over when it was first seen was not read", 1541),
+    found(
+        "a Commit that was ready was told to have failed, by who saw an earlier day of it, and nothing ran on it",
+        1951,
+    ),
     found("a status written each second while a lagging cache showed none", 718),
 ];

@@ -107,7 +107,8 @@ fn apart(seed: u64, traces: &Path) -> Result<(), String> {
 }
 
 fn report(life: &Life) {
-    if let Some(known) = REGRESSIONS.iter().find(|known| known.seed == life.seed) {
+    let known = REGRESSIONS.iter().find(|known| known.seed == life.seed);
+    if let Some(known) = known.filter(|_| !life.broken.is_empty()) {
         println!("seed {}: this life once found that {}", life.seed, known.bug);
     }
     for broken in &life.broken {
