@@ -78,7 +78,7 @@ fn bug(checkout: &Path, patch: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What every run of the tests lives, within two minutes on two cores.
+/// What every run of the tests lives: three to four minutes on two cores.
 const LIVES: &str = "1000";
 
 /// As many lives as every run of the tests lives.
