@@ -86,9 +86,11 @@ async fn as_many_pods_run_together_as_there_are_slots() {
 async fn a_deleted_pod_is_asked_to_stop_and_is_gone_when_it_has() {
     let world = World::new().await;
     let said = world.path("said");
-    let trap = format!("trap 'echo asked > {}; exit 3' TERM; echo ready; while :; do sleep 0.02; done", said.display());
+    let ready = world.path("ready");
+    let (says, listens) = (said.display(), ready.display());
+    let trap = format!("trap 'echo asked > {says}; exit 3' TERM; touch {listens}; while :; do sleep 0.02; done");
     world.create::<Pod>(script("stops", &trap, &json!({}))).await;
-    world.pod("stops", "it runs", |pod| phase(pod) == "Running").await;
+    world.until("it listens", || async { ready.exists().then_some(()) }).await;
     world.api::<Pod>().delete("stops", &DeleteParams::default()).await.unwrap();
     world.until("it is gone", || gone(&world, "stops")).await;
     assert_eq!(fs::read_to_string(said).unwrap(), "asked\n");

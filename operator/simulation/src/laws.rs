@@ -47,6 +47,7 @@ async fn asked(world: &World, acknowledged: &[String]) -> Result<Vec<String>, Fa
         broken.extend(is_consecutive(repo, &chain));
         if repo.name_any() == SOURCE {
             broken.extend(everything_acknowledged_is_there(acknowledged, &commits, &chain));
+            broken.extend(nothing_that_failed_is_there(&commits, &chain));
             broken.extend(source_is_what_was_put(&store, &commits, &chain).await?);
         } else {
             broken.extend(nothing_is_published_twice(world, repo, &chain)?);
@@ -125,6 +126,15 @@ fn everything_acknowledged_is_there(
     let is_there = |name: &String| chain.iter().filter(|commit| commit.identity.name == *name).count();
     let wrong = own.iter().map(|name| (name, is_there(name))).filter(|(_, count)| *count != 1);
     wrong.map(|(name, count)| format!("Commit {name} was acknowledged and is {count} times on its branch")).collect()
+}
+
+/// What is told to have failed is not on its branch.
+fn nothing_that_failed_is_there(commits: &[Commit], chain: &[StoredCommit]) -> Vec<String> {
+    let failed =
+        commits.iter().filter(|it| it.spec.repo == SOURCE && conditions::holds(it.conditions(), Type::Stalled));
+    let is_there = |commit: &&Commit| chain.iter().any(|it| it.identity.name == commit.name_any());
+    let wrong = failed.filter(is_there);
+    wrong.map(|commit| format!("Commit {} is told to have failed and is on its branch", commit.name_any())).collect()
 }
 
 /// Every commit of the source is its parent with the changes that its Commit asks for.
