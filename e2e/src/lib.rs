@@ -221,7 +221,9 @@ impl Drop for Space {
         }
         if std::thread::panicking() {
             eprintln!("namespace {} stays to be looked at\n{}", self.name, self.describe());
-        } else if let Err(error) = self.kubectl(&["delete", "namespace", &self.name, "--wait=false"]) {
+        } else if let Err(error) =
+            self.kubectl(&["delete", "namespace", &self.name, "--wait=false", "--ignore-not-found"])
+        {
             eprintln!("{error:#}");
         }
     }

@@ -26,6 +26,7 @@ pub mod repo;
 pub mod runner;
 pub mod status;
 pub mod stores;
+mod turns;
 
 use std::{future::Future, sync::Arc, time::Duration};
 

@@ -12,6 +12,7 @@ pub struct Metrics {
     registry: Registry,
     reconciles: IntCounterVec,
     reconcile_seconds: HistogramVec,
+    wait_seconds: HistogramVec,
     writes: IntCounterVec,
     store_requests: IntCounterVec,
     store_seconds: HistogramVec,
@@ -48,6 +49,12 @@ impl Metrics {
             &[0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0],
             &["kind"],
         );
+        let wait_seconds = histogram(
+            "varve_reconcile_wait_seconds",
+            "How long an object that was to be reconciled waited for its turn, by kind.",
+            &[0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0],
+            &["kind"],
+        );
         let writes = counter(
             "varve_api_writes_total",
             "Writes sent to the API server and named writes to the store, by kind and verb.",
@@ -67,13 +74,18 @@ impl Metrics {
         let leading = IntGauge::new("varve_leading", "1 on the replica that leads, else 0.")
             .expect("the name is a literal of this file");
         registry.register(Box::new(leading.clone())).expect("each name is registered once");
-        Self { registry, reconciles, reconcile_seconds, writes, store_requests, store_seconds, leading }
+        Self { registry, reconciles, reconcile_seconds, wait_seconds, writes, store_requests, store_seconds, leading }
     }
 
     /// A reconciliation of `kind` ended in `outcome` (`ok`, `error`, `stalled`).
     pub fn reconcile(&self, kind: &str, outcome: &str, took: Duration) {
         self.reconciles.with_label_values(&[kind, outcome]).inc();
         self.reconcile_seconds.with_label_values(&[kind]).observe(took.as_secs_f64());
+    }
+
+    /// An object of `kind` has had its turn to be reconciled, so long after it was to be.
+    pub fn waited(&self, kind: &str, waited: Duration) {
+        self.wait_seconds.with_label_values(&[kind]).observe(waited.as_secs_f64());
     }
 
     /// A write is being made.

@@ -1,5 +1,5 @@
 //! Runs one kind's reconciler over a cache and its triggers: kube's `applier`, with a backoff per object
-//! and the metrics that all kinds share.
+//! and the metrics that all kinds share. How many are at work at once, and whose, is decided by [`Turns`].
 //!
 //! A failure is told in the object's status, which is a change of the object: after a failure such changes are passed
 //! over, or a message that is another each time would be tried again at once, for ever. What its owner changes (spec,
@@ -33,6 +33,7 @@ use crate::{
     cache::{Cache, everything},
     cx::Cx,
     error::{Error, Result, Retry},
+    turns::Turns,
 };
 
 /// First wait after a failure that may pass by itself, and the longest.
@@ -69,17 +70,31 @@ pub async fn run<K, F, Fut>(
     let all = cache.store();
     let first = stream::once(async move { stream::iter(everything(&all)) }).flatten().boxed();
     let queue = stream::select_all(triggers.into_iter().chain([own, first]))
-        .take_until(stop.cancelled_owned())
+        .take_until(stop.clone().cancelled_owned())
         .map(Ok::<_, Error>);
-    let config = Config::default().concurrency(cx.settings.concurrency);
+    let turns = Turns::new(cx.settings.concurrency.into());
+    let reconcile = Arc::new(reconcile);
     let reconciler = {
-        let (failures, kind) = (failures.clone(), kind.clone());
+        let (failures, kind, there) = (failures.clone(), kind.clone(), cache.store());
         move |object: Arc<K>, cx: Arc<Cx>| {
-            let (failures, kind) = (failures.clone(), kind.clone());
-            let uid = object.uid().unwrap_or_default();
-            let begun = Instant::now();
-            let work = AbortOnDropHandle::new(tokio::spawn(reconcile(object, cx.clone())));
+            let (failures, kind, there) = (failures.clone(), kind.clone(), there.clone());
+            let (reconcile, turns, stop) = (reconcile.clone(), turns.clone(), stop.clone());
             async move {
+                let asked = Instant::now();
+                let namespace = object.namespace().unwrap_or_default();
+                let _turn = tokio::select! {
+                    biased; // so that a simulated life is the same each time
+                    () = stop.cancelled() => return Ok(Action::await_change()),
+                    turn = turns.take(&namespace) => turn,
+                };
+                let begun = Instant::now();
+                cx.metrics.waited(&kind, begun.duration_since(asked));
+                // As it is by now, not as it was when its turn was asked for.
+                let Some(object) = there.get(&ObjectRef::from_obj(object.as_ref())) else {
+                    return Ok(Action::await_change());
+                };
+                let uid = object.uid().unwrap_or_default();
+                let work = AbortOnDropHandle::new(tokio::spawn(reconcile(object, cx.clone())));
                 let done = match work.await {
                     Ok(done) => done,
                     Err(panicked) => Err(Error::Bug(format!("the reconciler ended early: {panicked}"))),
@@ -116,7 +131,7 @@ pub async fn run<K, F, Fut>(
             Action::requeue(wait)
         }
     };
-    applier(reconciler, policy, cx, cache.store(), queue, config)
+    applier(reconciler, policy, cx, cache.store(), queue, Config::default())
         .for_each(|done| async {
             if let Err(ApplierError::RunnerError(error)) = done {
                 tracing::error!(%error, "controller ended");

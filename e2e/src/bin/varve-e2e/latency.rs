@@ -14,9 +14,10 @@ use kube::api::{ListParams, PostParams, WatchEvent, WatchParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use varve_api::{Commit, Pipeline, Repo, conditions, labels};
+use varve_e2e::busybox;
 use varve_e2e::wait::Conditioned as _;
-use varve_e2e::{busybox, env};
 
+use crate::audit;
 use crate::checkout::checkout;
 
 /// What the operator writes for.
@@ -42,7 +43,7 @@ pub(crate) async fn latency(namespace: &str, rounds: u32) -> Result<()> {
     let pipeline = Pipeline::new("ends", serde_json::from_value(spec)?);
     Api::namespaced(client.clone(), namespace).create(&PostParams::default(), &pipeline).await?;
     // What stands in it already is of an earlier run.
-    let log_begin = audit_log()?.len();
+    let log_begin = audit::end()?;
     let seen = measure(&client, namespace, rounds).await?;
     tokio::time::sleep(LATE_WRITES).await;
     report(namespace, &seen, log_begin).await
@@ -152,37 +153,22 @@ fn line(what: &str, mut seconds: Vec<f64>) -> Result<()> {
     Ok(())
 }
 
-/// The audit log, in which every write of the operator is a line.
-fn audit_log() -> Result<String> {
-    std::fs::read_to_string(env("VARVE_AUDIT_LOG")?)
-        .context("read the API server's audit log (a cluster from before it was kept must be taken down and up again)")
-}
-
 /// The operator's writes, by what they were for, from the audit log. Events and Leases are not counted.
 fn writes(namespace: &str, jobs: usize, log_begin: usize) -> Result<()> {
-    let log = audit_log()?;
-    let log = log.get(log_begin..).context("the audit log was begun anew meanwhile: measure again")?;
     let mut counts = BTreeMap::<(&str, String), usize>::new();
     let mut ended = BTreeSet::new();
+    let calls = audit::calls_since(log_begin)?;
+    let ours = calls.iter().filter(|call| call.namespace == namespace && call.is_write() && call.is_of_an_object());
     // From the end, so that the last word on each Job is known from those before it.
-    for event in log.lines().rev().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()) {
-        let object = &event["objectRef"];
-        let text = |key: &str| object[key].as_str().unwrap_or_default();
-        let (resource, name) = (text("resource"), text("name"));
-        if text("namespace") != namespace || ["events", "leases"].contains(&resource) {
-            continue;
-        }
-        let part = if text("subresource").is_empty() { "" } else { "/status" };
-        let purpose = match (resource, part) {
-            ("pipelines", "/status") => PROGRESS,
-            ("jobs", "/status") if !ended.insert(name.to_owned()) => PROGRESS,
-            ("repos", _) if name == "lines" => INPUT,
-            ("commits", _) if name.starts_with(ROUND) => INPUT,
+    for call in ours.rev() {
+        let purpose = match (call.resource.as_str(), call.is_status) {
+            ("pipelines", true) => PROGRESS,
+            ("jobs", true) if !ended.insert(&call.name) => PROGRESS,
+            ("repos", _) if call.name == "lines" => INPUT,
+            ("commits", _) if call.name.starts_with(ROUND) => INPUT,
             _ => JOB,
         };
-        let group = object["apiGroup"].as_str().unwrap_or("core");
-        let verb = event["verb"].as_str().unwrap_or_default();
-        *counts.entry((purpose, format!("{verb} {group} {resource}{part}"))).or_default() += 1;
+        *counts.entry((purpose, call.what())).or_default() += 1;
     }
     // The warm-up round is in the log too.
     let jobs = jobs + 1;

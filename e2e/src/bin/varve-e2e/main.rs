@@ -1,8 +1,10 @@
 //! What `cargo xtask` does on a test cluster in Varve's own terms: files into a bucket, results out of a Repo, measures.
 //! It stands apart from xtask so that xtask builds in seconds; it is built beside Varve's own programs.
 
+mod audit;
 mod checkout;
 mod latency;
+mod many;
 mod memory;
 mod upload;
 
@@ -49,6 +51,8 @@ enum Command {
         #[arg(long)]
         mib: u64,
     },
+    /// Many Commits to many Pipelines at once: how long they wait, in which namespace, and what the operator takes.
+    Many(many::Many),
 }
 
 #[tokio::main]
@@ -58,6 +62,7 @@ async fn main() -> ExitCode {
         Command::Checkout { namespace, repos, to } => checkout::checkout(&namespace, &repos, &to).await.map(drop),
         Command::Latency { namespace, rounds } => latency::latency(&namespace, rounds).await,
         Command::Memory { namespace, mib } => memory::memory(&namespace, mib << 20).await,
+        Command::Many(many) => many::many(&many).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

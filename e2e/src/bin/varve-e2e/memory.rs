@@ -89,22 +89,31 @@ async fn through(client: &Client, namespace: &str, url: &str) -> Result<()> {
 }
 
 /// The highest peak of resident memory, in MiB, of the processes `/varve <command>` on this machine; 0 without one.
-fn peaks(command: &str) -> Result<u64> {
+pub(crate) fn peaks(command: &str) -> Result<u64> {
+    highest(command, "VmHWM:")
+}
+
+/// The most resident memory, in MiB, that a process `/varve <command>` on this machine holds now; 0 without one.
+pub(crate) fn resident(command: &str) -> Result<u64> {
+    highest(command, "VmRSS:")
+}
+
+fn highest(command: &str, field: &str) -> Result<u64> {
     let line = format!("/varve\0{command}");
     let mut highest = 0;
     for process in std::fs::read_dir("/proc")?.flatten() {
         let path = process.path();
         let is_ours = std::fs::read(path.join("cmdline")).is_ok_and(|seen| seen.starts_with(line.as_bytes()));
         if is_ours {
-            highest = peak(&path).unwrap_or_default().max(highest);
+            highest = mebibytes(&path, field).unwrap_or_default().max(highest);
         }
     }
     Ok(highest)
 }
 
-/// `VmHWM` of a process in MiB; none if it has just ended.
-fn peak(process: &Path) -> Option<u64> {
+/// What this field of a process's status says, in MiB; none if it has just ended.
+fn mebibytes(process: &Path, field: &str) -> Option<u64> {
     let status = std::fs::read_to_string(process.join("status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     Some(line.split_whitespace().next()?.parse::<u64>().ok()?.div_ceil(1024))
 }
