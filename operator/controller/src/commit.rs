@@ -31,6 +31,7 @@ use self::waiting::Waiting;
 use crate::{
     cx::Cx,
     error::{Error, Result},
+    pods::EVENTS_EVERY,
     repo::{standing_conditions, tell},
     runner,
     status::Concern,
@@ -92,6 +93,9 @@ async fn reconcile(commit: Arc<Commit>, cx: Arc<Cx>, waiting: Arc<Waiting>) -> R
         status.conditions.push(succeeded);
     }
     cx.status.write(CONCERN, commit.as_ref(), &status).await?;
+    if done.as_ref().is_err_and(import::is_under_way) {
+        return Ok(Action::requeue(EVENTS_EVERY));
+    }
     if done.is_ok() {
         waiting.forget(&commit);
         tracing::info!(

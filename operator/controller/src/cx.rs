@@ -20,6 +20,7 @@ use crate::{
     heads::Heads,
     image::{self, Images},
     metrics::Metrics,
+    pods::Rooms,
     status::StatusWriter,
     stores::Stores,
 };
@@ -53,6 +54,8 @@ pub struct Cx {
     pub heads: Heads,
     /// Images at their registries.
     pub images: Images,
+    /// How much room the nodes have.
+    pub(crate) rooms: Rooms,
     /// What `/metrics` shows.
     pub metrics: Arc<Metrics>,
     /// Settings.
@@ -72,6 +75,7 @@ impl Cx {
             stores: Stores::new(clients.write.clone(), caches.clone(), settings.allowed, &world),
             heads: Heads::new(),
             images: Images::new(clients.write.clone(), settings.images.clone()),
+            rooms: Rooms::default(),
             metrics: world.metrics,
             outside: world.outside,
             cluster: world.cluster,

@@ -21,6 +21,7 @@ pub mod lease;
 mod metered;
 pub mod metrics;
 pub mod pipeline;
+mod pods;
 mod references;
 pub mod repo;
 pub mod runner;

@@ -93,12 +93,26 @@ pub struct Ended {
     pub outcome: Outcome,
     /// By how much the container's count of out-of-memory kills rose meanwhile.
     pub oom_kills: u64,
+    /// The container's memory, where processes were killed for lack of it.
+    pub memory: Memory,
+    /// What was running when its time was up, a command in each.
+    pub running: Vec<String>,
     /// When the command started, Unix time in nanoseconds.
     pub started_ns: i64,
     /// When it ended.
     pub ended_ns: i64,
     /// Bytes of regular files left in `/pfs/out`; a hint for flow control, not trusted.
     pub output_bytes: u64,
+}
+
+/// What the kernel says of a container's memory, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Memory {
+    /// The most that it ever used.
+    pub peak: Option<u64>,
+    /// What it may use.
+    pub limit: Option<u64>,
 }
 
 /// What became of the main process of a run.

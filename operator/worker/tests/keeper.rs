@@ -111,16 +111,21 @@ async fn time_outs_and_memory_kills_fail_the_datum_with_their_reason() {
     assert_eq!(world.pod().ended(), (Some(0), Some(0)));
     let results = world.results().await;
     assert_eq!(states(&results), [(ResultState::Failed, 1, "TimedOut")]);
-    assert!(results[0].tail.starts_with("begun\n[varve: the command ran longer than datum.timeoutSeconds, 1 s]"));
+    let told = "begun\n[varve: the command ran longer than datum.timeoutSeconds, 1 s; it was running: ";
+    assert!(results[0].tail.starts_with(told) && results[0].tail.contains("sh -c echo begun;"), "{}", results[0].tail);
 
     let mut world = World::with(&[("a", "1")]).await;
     fs::create_dir(world.path("cgroup")).unwrap();
     fs::write(world.path("cgroup/memory.events"), "oom_kill 0\n").unwrap();
+    fs::write(world.path("cgroup/memory.peak"), "66060288\n").unwrap();
+    fs::write(world.path("cgroup/memory.max"), "67108864\n").unwrap();
     let mut task = World::task(r#"echo "oom_kill 1" > "$TEST/cgroup/memory.events"; exit 0"#);
     task.tries = 1;
     world.plan(task, &["a"]).await;
     assert_eq!(world.pod().ended(), (Some(0), Some(0)));
-    assert_eq!(states(&world.results().await), [(ResultState::Failed, 1, "OutOfMemory")]);
+    let results = world.results().await;
+    assert_eq!(states(&results), [(ResultState::Failed, 1, "OutOfMemory")]);
+    assert!(results[0].tail.contains("lack of memory: 63 MiB were in use at most, of 64 MiB]"), "{}", results[0].tail);
 }
 
 #[tokio::test(flavor = "multi_thread")]

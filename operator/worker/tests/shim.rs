@@ -208,6 +208,20 @@ fn a_command_over_its_time_is_asked_to_end_and_then_killed() {
 }
 
 #[test]
+fn a_command_over_its_time_is_told_with_what_it_was_doing_and_no_argument_that_may_be_secret() {
+    let mut shim = Shim::start();
+    let script = "sleep 1000.25 & sh -c 'read forever </dev/zero' hidden-word /etc/hostname-no /etc/passwd & wait";
+    let slow = Run { timeout_seconds: Some(1), ..shell(script) };
+    let (_, ended) = shim.run_this(slow);
+    let [main, children @ ..] = ended.running.as_slice() else { panic!("nothing was running: {ended:?}") };
+    assert!(main.starts_with("/bin/sh -c sleep 1000.25") || main.starts_with("sh -c sleep 1000.25"), "{main}");
+    let mut children: Vec<&str> = children.iter().map(|line| line.rsplit('/').next().unwrap_or(line)).collect();
+    children.sort_unstable();
+    assert_eq!(children, ["passwd", "sleep"], "{ended:?}");
+    assert!(ended.running.iter().skip(1).all(|line| !line.contains("hidden-word")), "{ended:?}");
+}
+
+#[test]
 fn a_command_that_leaves_its_process_group_cannot_outlive_its_time() {
     let mut shim = Shim::start();
     let script = "exec python3 -c 'import os, signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n\

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use varve_api::{commit::Commit, conditions::Reason, labels, names, repo::Repo};
 use varve_engine::{
     commit::fetches,
+    explain::{Seen, explain},
     pod::{self, ImportJob},
 };
 use varve_format::records::ImportResults;
@@ -20,8 +21,20 @@ use varve_store::Store;
 use super::waiting::Waiting;
 use crate::{
     cx::Cx,
-    error::{Error, Result},
+    error::{Error, Result, Retry},
+    pods::Remembered,
 };
+
+/// Said while there is no pod yet that fetches.
+const STARTING: &str = "a pod is being started to fetch what the Commit puts";
+
+/// Whether a Commit that waits so waits for its import pod. Events that say why that does not start are not watched, so it
+/// is looked at again before long.
+pub(super) fn is_under_way(error: &Error) -> bool {
+    use Reason::{ImagePullFailed, Importing, PodsCannotStart, ShardFailed, Unschedulable};
+    let waits = [Importing, ImagePullFailed, PodsCannotStart, ShardFailed, Unschedulable];
+    matches!(error, Error::Told { reason, retry: Retry::Backoff, .. } if waits.contains(reason))
+}
 
 /// What the pod has fetched. Until it has: an error that says how it is going.
 pub(super) async fn results(
@@ -47,16 +60,19 @@ pub(super) async fn results(
             return Err(Error::stalled(Reason::ImportFailed, message));
         }
         start(cx, commit, (store, uid), repo).await?;
-        return Err(under_way(before, "a pod is being started to fetch what the Commit puts"));
+        return Err(under_way(before, Reason::Importing, STARTING));
     };
     if job.metadata.deletion_timestamp.is_some() {
-        return Err(under_way(before, "the last try is being cleared away"));
+        return Err(under_way(before, Reason::Importing, "the last try is being cleared away"));
     }
     let pods = cx.caches.pods.in_namespace(&namespace, |pod| {
         pod.labels().get(labels::COMMIT).is_some_and(|name| *name == commit.name_any())
     });
     match ending(&job) {
-        None => Err(under_way(before, &progress(&pods))),
+        None => {
+            let (reason, message) = progress(cx, &job, &pods).await?;
+            Err(under_way(before, reason, &message))
+        }
         Some(true) => {
             // It ended between our two looks, or it lies: the results decide.
             if let Some(results) = store.get_import(uid).await.map_err(failed())? {
@@ -65,8 +81,11 @@ pub(super) async fn results(
             fail(cx, commit, &job, waiting, "the import pod ended, but its results are not in the store").await
         }
         Some(false) => {
-            let said =
-                last_words(&pods).or_else(|| conditions_of(&job)).unwrap_or_else(|| "the import pod failed".into());
+            let why = || explain(&Seen { pods: pods.iter().map(AsRef::as_ref).collect(), ..Seen::default() });
+            let said = last_words(&pods)
+                .or_else(|| why().map(|finding| finding.message()))
+                .or_else(|| conditions_of(&job))
+                .unwrap_or_else(|| "the import pod failed".into());
             fail(cx, commit, &job, waiting, &said).await
         }
     }
@@ -86,10 +105,10 @@ pub(super) async fn clean_up(cx: &Cx, commit: &Commit) -> Result<()> {
 }
 
 /// Going on; but where it has failed before, that stays said until it has succeeded.
-fn under_way(before: Option<(String, bool)>, message: &str) -> Error {
+fn under_way(before: Option<(String, bool)>, reason: Reason, message: &str) -> Error {
     match before {
         Some((failure, _)) => Error::stalled(Reason::ImportFailed, format!("{failure} (being tried again)")),
-        None => Error::waiting(Reason::Importing, message),
+        None => Error::waiting(reason, message),
     }
 }
 
@@ -203,23 +222,15 @@ fn plain(message: &str) -> String {
         .unwrap_or_else(|| message.to_owned())
 }
 
-/// How it is going, in plain words: what a pod waits for is said by Kubernetes itself.
-fn progress(pods: &[Arc<Pod>]) -> String {
-    let waits = pods.iter().find_map(|pod| {
-        let status = pod.status.as_ref()?;
-        let container = status.container_statuses.iter().flatten().find_map(|container| {
-            let waiting = container.state.as_ref()?.waiting.as_ref()?;
-            let reason = waiting.reason.as_deref().filter(|reason| *reason != "ContainerCreating")?;
-            Some(format!("{reason}: {}", waiting.message.as_deref().unwrap_or_default()))
-        });
-        let unscheduled = status.conditions.iter().flatten().find_map(|condition| {
-            let is_so = condition.type_ == "PodScheduled" && condition.status == "False";
-            is_so.then(|| condition.message.clone()).flatten()
-        });
-        container.or(unscheduled)
-    });
-    match waits {
-        Some(words) => format!("the import pod can't start yet: {words}"),
-        None => "a pod is fetching what the Commit puts".to_owned(),
+/// How it is going: what stands in the pod's way, or how far it is.
+async fn progress(cx: &Cx, job: &BatchJob, pods: &[Arc<Pod>]) -> Result<(Reason, String)> {
+    // One pod, so nothing need be remembered of those that lack.
+    if let Some(finding) = Remembered::default().finding(cx, job, pods).await?
+        && finding.reason != Reason::Running
+    {
+        return Ok((finding.reason, finding.message()));
     }
+    let runs = pods.iter().any(|pod| pod.status.as_ref().and_then(|it| it.phase.as_deref()) == Some("Running"));
+    let message = if runs { "a pod is fetching what the Commit puts" } else { STARTING };
+    Ok((Reason::Importing, message.to_owned()))
 }

@@ -6,10 +6,7 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::{
-    batch::v1::Job as BatchJob,
-    core::v1::{Event, Pod},
-};
+use k8s_openapi::api::{batch::v1::Job as BatchJob, core::v1::Pod};
 use kube::{Api, ResourceExt};
 use uuid::Uuid;
 use varve_api::{
@@ -20,7 +17,7 @@ use varve_api::{
 };
 use varve_engine::{
     datums::Datum,
-    explain::{Finding, explain, most_replacements},
+    explain::{Seen, count_indexes, explain, is_at_work, most_replacements},
     plan,
     pod::{self, ShardJob},
 };
@@ -42,10 +39,6 @@ use crate::{
     error::{Error, Result},
 };
 
-/// How old a pod may be without having started before its events are read.
-const STUCK_SECONDS: i64 = 5;
-/// Pods whose events are read: what stops one usually stops all.
-const STUCK_PODS: usize = 2;
 /// How long after the time by which a deleted pod was to be gone it counts as lost with its node.
 const LOST_SECONDS: i64 = 60;
 
@@ -97,7 +90,7 @@ impl Children {
                 attempt: pod::attempt_of(batch).unwrap_or_default(),
                 state: Self::state(batch),
                 replacements: most_replacements(self.pods_of(batch).map(AsRef::as_ref)),
-                running: count(self.pods_of(batch).filter(|pod| phase(pod) == Some("Running") && !self.is_lost(pod))),
+                running: count(self.pods_of(batch).filter(|pod| is_at_work(pod) && !self.is_lost(pod))),
                 lost: count(self.pods_of(batch).filter(|pod| self.is_lost(pod))),
             })
             .collect()
@@ -122,11 +115,15 @@ impl Children {
     }
 
     /// Why no pod of the newest batch Job can ever do its work, if so: it gave up for a reason that a fresh one would
-    /// not change, or its pods have an image that has no name.
-    pub(crate) fn hopeless(&self) -> Option<String> {
-        let has_failed = Self::state(self.newest()?) == BatchState::Failed;
-        let finding = self.explain(&[]).filter(|finding| finding.is_hopeless)?;
-        (has_failed || finding.reason == Reason::ImagePullFailed).then_some(finding.message)
+    /// not change, or its pods can't even start for one. While it has not given up, other shards may be at work.
+    pub(crate) fn hopeless(&self) -> Option<(Reason, String)> {
+        let newest = self.newest()?;
+        let pods = self.pods_of(newest).map(AsRef::as_ref).collect();
+        let finding = explain(&Seen { job: Some(newest), pods, ..Seen::default() });
+        let finding = finding.filter(|finding| finding.is_hopeless)?;
+        let has_failed = Self::state(newest) == BatchState::Failed;
+        let cannot_start = matches!(finding.reason, Reason::ImagePullFailed | Reason::PodsCannotStart);
+        (has_failed || cannot_start).then(|| (finding.reason, finding.message()))
     }
 
     /// Pods that have ended, for noticing that one more has.
@@ -172,31 +169,16 @@ impl Children {
         if holds("Failed") || holds("FailureTarget") { BatchState::Failed } else { BatchState::Active }
     }
 
-    /// What stands in the newest batch Job's way, given the events about it and its pods.
-    pub(crate) fn explain(&self, events: &[Event]) -> Option<Finding> {
-        let newest = self.newest()?;
-        explain(Some(newest), self.pods_of(newest).map(AsRef::as_ref), events)
+    /// Whether pods of the newest batch Job hold nodes and none of them is at work.
+    pub(crate) fn hold_nodes_idly(&self) -> bool {
+        let pods = self.newest_pods();
+        let has_node = |pod: &Arc<Pod>| pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
+        pods.iter().any(|pod| has_node(pod) && !has_ended(pod)) && !pods.iter().any(|pod| is_at_work(pod))
     }
 
-    /// Whether pods are missing, or do not start, for longer than is usual.
-    pub(crate) fn is_stuck(&self) -> bool {
-        let Some(newest) = self.newest() else { return false };
-        let is_old = |created: Option<Timestamp>| {
-            created.is_some_and(|created| self.now.duration_since(created) > SignedDuration::from_secs(STUCK_SECONDS))
-        };
-        let created = newest.creation_timestamp().map(|time| time.0);
-        let none = self.pods_of(newest).next().is_none() && is_old(created);
-        none || self.pending(newest).any(|pod| is_old(pod.creation_timestamp().map(|time| time.0)))
-    }
-
-    /// The names of the objects whose events may say why: the batch Job, and the first of the pods that wait.
-    pub(crate) fn stuck_names(&self, newest: &BatchJob) -> Vec<String> {
-        let pods = self.pending(newest).take(STUCK_PODS).map(|pod| pod.name_any());
-        [newest.name_any()].into_iter().chain(pods).collect()
-    }
-
-    fn pending<'a>(&'a self, batch: &'a BatchJob) -> impl Iterator<Item = &'a Arc<Pod>> + 'a {
-        self.pods_of(batch).filter(|pod| phase(pod) == Some("Pending"))
+    /// The newest batch Job's pods.
+    pub(crate) fn newest_pods(&self) -> Vec<Arc<Pod>> {
+        self.newest().map(|newest| self.pods_of(newest).cloned().collect()).unwrap_or_default()
     }
 
     fn pods_of<'a>(&'a self, batch: &'a BatchJob) -> impl Iterator<Item = &'a Arc<Pod>> + 'a {
@@ -215,15 +197,6 @@ fn has_ended(pod: &Pod) -> bool {
 
 fn count<T>(all: impl Iterator<Item = T>) -> u32 {
     all.count().try_into().unwrap_or(u32::MAX)
-}
-
-/// Kubernetes' notation for indexes: `1,3-5,7`.
-fn count_indexes(text: &str) -> u32 {
-    let part = |part: &str| match part.split_once('-') {
-        None => part.parse::<u32>().ok().map(|_| 1),
-        Some((first, last)) => Some(last.parse::<u32>().ok()?.checked_sub(first.parse().ok()?)? + 1),
-    };
-    text.split(',').filter_map(part).sum()
 }
 
 /// The uid of the commit that a Job ends in; known from its start.
@@ -370,10 +343,5 @@ mod tests {
         assert_eq!(live(deleted("Running", 941)), 1, "its node may be slow");
         assert_eq!(live(deleted("Running", 939)), 0);
         assert!(!deleted("Failed", 939).is_lost(&deleted("Failed", 939).pods[0]), "it has ended");
-    }
-
-    #[test]
-    fn indexes_are_counted_as_kubernetes_writes_them() {
-        assert_eq!(["", "4", "1,3-5,7", "0-9"].map(count_indexes), [0, 1, 5, 10]);
     }
 }

@@ -11,6 +11,9 @@ use varve_api::conditions::Reason;
 /// Replacements of one index after which a fresh batch Job takes over, as soon as no other pod is at work that it
 /// would stop: Kubernetes waits 10 s · 2ⁿ before each, ignored failures included, and a fresh one starts at once.
 pub(crate) const REPLACEMENTS_BORNE: u32 = 2;
+/// How long pods that can't start may hold the nodes that they were given. A node tries to pull an image after 10, 20, 40,
+/// 80 and 160 s more, so by then it has tried six times; what mends it later is found after the pause, by fresh pods.
+pub(crate) const HELD_UP_BORNE: Duration = Duration::from_mins(5);
 /// How long pods may stay about after the Job has ended before their batch Job is deleted.
 pub(crate) const LINGER: Duration = Duration::from_secs(20);
 /// How long a batch Job that we made may be unknown to our cache before the API server is asked for it.
@@ -47,7 +50,9 @@ pub(crate) struct Seen {
     /// Planning was tried and can't be done: an end that is asked for goes without.
     pub(crate) is_unplannable: bool,
     /// No pod can ever do it: why.
-    pub(crate) hopeless: Option<String>,
+    pub(crate) hopeless: Option<(Reason, String)>,
+    /// Since when the pods of the newest batch Job hold nodes, can't start, and none of them is at work.
+    pub(crate) held_up_since: Option<Timestamp>,
     /// Pods ran another image than the Job's, so nothing that they did counts: why.
     pub(crate) mismatch: Option<String>,
     /// Before then no batch Job is made, since the last ones ended no datum.
@@ -63,7 +68,7 @@ pub(crate) struct Batch {
     pub(crate) state: BatchState,
     /// The most replacements that any index has had.
     pub(crate) replacements: u32,
-    /// Pods that run.
+    /// Pods that are at work.
     pub(crate) running: u32,
     /// Pods that were to be gone and are not: their node doesn't answer, and Kubernetes replaces none of them.
     pub(crate) lost: u32,
@@ -119,7 +124,7 @@ pub(crate) enum Failure {
     /// `timeoutSeconds`.
     TimedOut,
     /// No pod can ever do it; why.
-    Hopeless(String),
+    Hopeless(Reason, String),
     /// Pods ran another image than the Job's; which.
     Mismatch(String),
     /// It can't be planned or merged, ever; why.
@@ -160,6 +165,8 @@ pub(crate) enum Stop {
     Ending,
     /// A fresh one takes over.
     Replaced,
+    /// Its pods can't start, and others could use the nodes that they hold; a fresh one comes after a pause.
+    CannotStart,
     /// The Job has ended, and its pods have not.
     Lingering,
 }
@@ -246,11 +253,17 @@ fn run(seen: &Seen, work: Work) -> Next {
     };
     match newest.state {
         BatchState::Active if newest.is_worn() => Next::Stop(Stop::Replaced),
+        BatchState::Active if newest.running == 0 && is_held_up_too_long(seen) => Next::Stop(Stop::CannotStart),
         BatchState::Active => Next::Wait(Wait::Pods),
         _ if seen.live_pods > 0 => Next::Wait(Wait::Stopping),
         _ if !work.is_settled => Next::Settle,
         _ => start(seen, newest.attempt + 1),
     }
+}
+
+fn is_held_up_too_long(seen: &Seen) -> bool {
+    let held_up = seen.held_up_since.and_then(|since| Duration::try_from(seen.now.duration_since(since)).ok());
+    held_up.is_some_and(|held_up| held_up >= HELD_UP_BORNE)
 }
 
 fn start(seen: &Seen, attempt: u32) -> Next {
@@ -270,7 +283,7 @@ pub(crate) fn ending(seen: &Seen) -> Option<Failure> {
         return Some(Failure::TimedOut);
     }
     let mismatch = seen.mismatch.clone().map(Failure::Mismatch);
-    mismatch.or_else(|| seen.hopeless.clone().map(Failure::Hopeless))
+    mismatch.or_else(|| seen.hopeless.clone().map(|(reason, why)| Failure::Hopeless(reason, why)))
 }
 
 fn suspended(at_work: bool) -> Next {

@@ -18,6 +18,7 @@ fn seen() -> Seen {
         work: None,
         is_unplannable: false,
         hopeless: None,
+        held_up_since: None,
         mismatch: None,
         next_start: None,
     }
@@ -189,12 +190,51 @@ fn a_job_that_no_pod_can_do_says_why() {
     let hopeless = Seen {
         work: Some(settled(7, 0)),
         batches: vec![batch(1, BatchState::Failed)],
-        hopeless: Some(why.into()),
+        hopeless: Some((Reason::ShardFailed, why.into())),
         ..seen()
     };
-    assert_eq!(next(&hopeless), Next::Fail(Failure::Hopeless(why.into())));
+    assert_eq!(next(&hopeless), Next::Fail(Failure::Hopeless(Reason::ShardFailed, why.into())));
     let waiting = Seen { batches: vec![batch(1, BatchState::Active)], live_pods: 1, ..hopeless };
     assert_eq!(next(&waiting), Next::Stop(Stop::Ending), "pods that can never start are not waited for");
+}
+
+#[test]
+fn pods_that_cannot_start_give_their_nodes_back_after_a_while_and_others_come_after_a_pause() {
+    let held_up = Seen {
+        now: START + HELD_UP_BORNE,
+        held_up_since: Some(START),
+        work: Some(settled(7, 0)),
+        batches: vec![batch(1, BatchState::Active)],
+        live_pods: 2,
+        ..seen()
+    };
+    assert_eq!(next(&held_up), Next::Stop(Stop::CannotStart));
+    let earlier = Seen { now: START + HELD_UP_BORNE - Duration::from_secs(1), ..held_up.clone() };
+    assert_eq!(next(&earlier), Next::Wait(Wait::Pods));
+    let gone = Seen {
+        batches: Vec::new(),
+        last_attempt: 1,
+        live_pods: 0,
+        held_up_since: None,
+        next_start: Some(held_up.now + Duration::from_secs(10)),
+        ..held_up
+    };
+    assert_eq!(next(&gone), Next::Wait(Wait::Pause(Duration::from_secs(10))));
+    assert_eq!(next(&Seen { next_start: None, ..gone }), Next::Start(2));
+}
+
+#[test]
+fn pods_that_cannot_start_are_borne_while_another_is_at_work() {
+    let at_work = Batch { running: 1, ..batch(1, BatchState::Active) };
+    let seen = Seen {
+        now: START + HELD_UP_BORNE,
+        held_up_since: Some(START),
+        work: Some(work(7, 2, 0)),
+        batches: vec![at_work],
+        live_pods: 2,
+        ..seen()
+    };
+    assert_eq!(next(&seen), Next::Wait(Wait::Pods));
 }
 
 #[test]

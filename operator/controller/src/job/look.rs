@@ -5,7 +5,6 @@ use std::{sync::Arc, time::Duration};
 
 use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Event;
 use kube::ResourceExt;
 use tokio::time::Instant;
 use varve_api::{Job, Pipeline, conditions::Reason, job::JobStatus};
@@ -20,7 +19,7 @@ use super::{
     inputs::{self, At, Target},
     merge::MergeFailure,
     planning::{self, PlanFailure, Planned},
-    progress::{paused, suspended},
+    progress::{HeldUp, suspended},
     publish::{self, End},
     record::Summary,
     results::Results,
@@ -30,6 +29,7 @@ use crate::{
     cx::Cx,
     error::{Error, Result, Retry},
     image,
+    pods::Remembered,
 };
 
 /// The most steps of one look: a Job needs about six from its first to its last.
@@ -57,12 +57,15 @@ pub(super) struct Working {
     /// How often planning has failed in a row; a failure that time won't heal counts as [`PLANS_BORNE`].
     pub(super) failed_plans: u32,
     /// Why no pod can ever do it, once that was seen.
-    pub(super) hopeless: Option<String>,
+    pub(super) hopeless: Option<(Reason, String)>,
     /// The results were listed since the last pod was gone.
     pub(super) is_settled: bool,
     pub(super) looked: Option<(Instant, usize)>,
     pub(super) told: Option<(Instant, Reason)>,
-    pub(super) events: Option<(Instant, Vec<Event>)>,
+    /// What is remembered of its pods' hanging.
+    pub(super) remembered: Remembered,
+    /// Whether they hold nodes though they can't start.
+    pub(super) held_up: HeldUp,
     pub(super) end: EndTold,
 }
 
@@ -201,6 +204,7 @@ impl Look<'_> {
             work: self.working.planned.is_some().then_some(Work { is_settled, ..self.working.work }),
             is_unplannable: self.working.failed_plans >= PLANS_BORNE,
             hopeless: self.working.hopeless.clone(),
+            held_up_since: self.working.held_up.since,
             mismatch: self.working.images.wrong().map(str::to_owned),
             next_start: self.working.attempts.next_start(self.working.work.ended),
         }
@@ -237,6 +241,7 @@ impl Look<'_> {
 
     async fn stop(&mut self, children: &Children, why: Stop) -> Result<()> {
         batch::stop(children, self.cx).await?;
+        self.working.held_up.since = None;
         tracing::info!(namespace = self.job.namespace(), job = self.job.name_any(), ?why, "batch Jobs deleted");
         self.working.started = None;
         if matches!(why, Stop::Suspended) {
@@ -297,6 +302,7 @@ impl Look<'_> {
         self.working.is_settled = false; // also where the answer is lost, and the batch Job runs unseen
         batch::start(self.job, self.cx, target, (&planned, &self.working.results), attempt).boxed().await?;
         self.working.started = Some((attempt, Instant::now()));
+        self.working.held_up.since = None;
         self.working.attempts.start(self.working.work.ended);
         Ok(())
     }
@@ -341,7 +347,8 @@ impl Look<'_> {
                 Ok(Some(Done::Wait(self.until_deadline())))
             }
             (Wait::Pause(left), _) => {
-                self.tell(children, paused(), None).await?;
+                let standing = self.working.held_up.paused();
+                self.tell(children, standing, None).await?;
                 Ok(Some(Done::Wait(Some(self.until_deadline().map_or(left, |deadline| left.min(deadline))))))
             }
             (Wait::Stopping, _) | (Wait::Pods, None) => Ok(Some(Done::Wait(Some(STOPPING_LOOK)))),

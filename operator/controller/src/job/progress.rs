@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use k8s_openapi::api::core::v1::Event;
-use kube::{Api, ResourceExt, api::ListParams};
+use jiff::Timestamp;
+use kube::ResourceExt;
 use varve_api::{
     conditions::{Reason, State as Kstatus},
     job::{DatumCounts, JobStatus},
@@ -29,8 +29,9 @@ use crate::{
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 /// The shortest wait: time passes while one looks.
 const SOONEST: Duration = Duration::from_millis(50);
-/// How far apart looks at a waiting Job's events are at least.
-const EVENTS_EVERY: Duration = Duration::from_secs(5);
+
+/// What comes after pods that ended nothing.
+const LATER: &str = "others are started after a pause, which doubles each time";
 
 impl Look<'_> {
     pub(super) async fn wait_for_pods(&mut self, children: &Children, target: &Target) -> Result<Option<Done>> {
@@ -45,8 +46,9 @@ impl Look<'_> {
             }
         }
         let finding = self.finding(children).await?;
+        self.working.held_up.see(children, finding.as_ref(), self.cx.now());
         let standing = if let Some(finding) = finding {
-            Standing::new(Kstatus::Reconciling, finding.reason, finding.message)
+            Standing::new(Kstatus::Reconciling, finding.reason, finding.message())
         } else {
             let Work { to_run, ended, .. } = self.working.work;
             Standing::new(Kstatus::Reconciling, Reason::Running, format!("{ended} of {to_run} datums are done"))
@@ -70,27 +72,10 @@ impl Look<'_> {
         Some(Duration::try_from(left).unwrap_or_default().max(SOONEST))
     }
 
-    /// What stands in the pods' way. Events are read where pods are missing or do not start.
+    /// What stands in the pods' way.
     async fn finding(&mut self, children: &Children) -> Result<Option<Finding>> {
         let Some(newest) = children.newest() else { return Ok(None) };
-        let is_stuck = children.is_stuck();
-        let is_due = self.working.events.as_ref().is_none_or(|(at, _)| at.elapsed() >= EVENTS_EVERY);
-        if is_stuck && is_due {
-            let api: Api<Event> =
-                Api::namespaced(self.cx.clients.write.clone(), &self.job.namespace().unwrap_or_default());
-            let mut events = Vec::new();
-            for name in children.stuck_names(newest) {
-                let params = ListParams::default().fields(&format!("involvedObject.name={name}")).limit(20);
-                let listed = api.list(&params).await.map_err(Error::api(format_args!("list events of {name}")))?;
-                events.extend(listed.items);
-            }
-            self.working.events = Some((Instant::now(), events));
-        }
-        if !is_stuck {
-            self.working.events = None;
-        }
-        let events = self.working.events.as_ref().map(|(_, events)| events.as_slice()).unwrap_or_default();
-        Ok(children.explain(events))
+        self.working.remembered.finding(self.cx, newest, &children.newest_pods()).await
     }
 
     /// Writes what the Job stands at, if the last write is old enough; else says when it will be.
@@ -155,10 +140,37 @@ impl Look<'_> {
     }
 }
 
-/// How a Job stands whose last pods have ended no datum.
-pub(super) fn paused() -> Standing {
-    let message = "the last pods ended without a datum done; others are started after a pause, which doubles each time";
-    Standing::new(Kstatus::Reconciling, Reason::PodsCannotStart, message)
+/// How long pods have held nodes without being able to start, and why.
+#[derive(Debug, Default)]
+pub(super) struct HeldUp {
+    /// Since when, those of the newest batch Job.
+    pub(super) since: Option<Timestamp>,
+    /// What was last seen to hold pods up, also of a batch Job that was taken down for it.
+    why: Option<(Reason, String)>,
+}
+
+impl HeldUp {
+    fn see(&mut self, children: &Children, finding: Option<&Finding>, now: Timestamp) {
+        let found = finding
+            .filter(|finding| matches!(finding.reason, Reason::ImagePullFailed | Reason::PodsCannotStart))
+            .filter(|_| children.hold_nodes_idly());
+        self.since = found.and(self.since.or(Some(now)));
+        match found {
+            Some(finding) => self.why = Some((finding.reason, finding.message())),
+            None if children.facts().iter().any(|batch| batch.running > 0) => self.why = None,
+            None => {} // pods that have just been made say nothing yet
+        }
+    }
+
+    /// How a Job stands whose last pods have ended no datum.
+    pub(super) fn paused(&self) -> Standing {
+        let Some((reason, why)) = &self.why else {
+            let message = format!("the last pods ended without a datum done; {LATER}");
+            return Standing::new(Kstatus::Reconciling, Reason::PodsCannotStart, message);
+        };
+        let message = format!("{why} These pods were taken down, so that others can have their nodes; {LATER}");
+        Standing::new(Kstatus::Reconciling, *reason, message)
+    }
 }
 
 /// How a suspended Job stands.

@@ -22,7 +22,7 @@ use super::{
     inputs::At,
     planning::{Planned, PlannedDatum},
     record::Summary,
-    results::Results,
+    results::{End, Results},
 };
 
 /// The most characters of an explanation.
@@ -112,7 +112,7 @@ pub(crate) fn failed(job: &Job, facts: &Failed<'_>) -> JobStatus {
         (Some(planned), Some(results)) => first_failures(planned, results),
         _ => Vec::new(),
     };
-    let (reason, message) = reason(facts, &failures);
+    let (reason, message) = reason(facts);
     let ended = facts.record.map_or(facts.now, |(summary, _)| time_of(summary.times_ns.1));
     let standing = Standing::new(State::Stalled, reason, message);
     let mut provenance = match facts.record {
@@ -138,7 +138,7 @@ pub(crate) fn failed(job: &Job, facts: &Failed<'_>) -> JobStatus {
     }
 }
 
-fn reason(facts: &Failed<'_>, failures: &[Failure]) -> (Reason, String) {
+fn reason(facts: &Failed<'_>) -> (Reason, String) {
     match facts.why {
         Why::Cancelled if facts.planned.is_none() => {
             (Reason::Canceled, "cancelled; it could not be planned, so nothing of it is remembered".to_owned())
@@ -150,21 +150,11 @@ fn reason(facts: &Failed<'_>, failures: &[Failure]) -> (Reason, String) {
             (Reason::TimedOut, message.to_owned())
         }
         Why::Mismatch(why) => (Reason::ImageMismatch, why.clone()),
-        Why::Hopeless(why) => (Reason::ShardFailed, why.clone()),
-        Why::Never(reason, why) => (*reason, why.clone()),
+        Why::Hopeless(reason, why) | Why::Never(reason, why) => (*reason, why.clone()),
         Why::Datums => {
             let total = facts.planned.map_or(0, |planned| planned.total);
-            let message = failures.first().map(|first| {
-                let datum = FailedDatum {
-                    name: first.datum.clone(),
-                    reason: first.reason.clone(),
-                    exit_code: first.exit_code,
-                    signal: first.signal,
-                    tries: first.tries,
-                    last_lines: first.last_lines.clone().unwrap_or_default(),
-                };
-                failed_datums(facts.work.failed, total, &datum)
-            });
+            let first = facts.planned.zip(facts.results).and_then(|(planned, results)| first_failed(planned, results));
+            let message = first.map(|first| failed_datums(facts.work.failed, total, &first));
             (Reason::DatumsFailed, message.unwrap_or_else(|| "datums failed".to_owned()))
         }
     }
@@ -176,9 +166,27 @@ pub(crate) fn first_failures(planned: &Planned, results: &Results) -> Vec<Failur
     failed.take(MAX_FIRST_FAILURES).collect()
 }
 
+/// The first of them, with all that is known of it: what the status shows of its last lines is shorter.
+fn first_failed(planned: &Planned, results: &Results) -> Option<FailedDatum> {
+    let (datum, result) = planned.datums.iter().find_map(|datum| Some((datum, &failed_end(datum, results)?.result)))?;
+    Some(FailedDatum {
+        name: cut(&datum.key.to_string(), MAX_DATUM_NAME),
+        reason: result.reason.clone(),
+        exit_code: result.exit_code,
+        signal: result.signal,
+        tries: result.tries,
+        last_lines: result.tail.clone(),
+    })
+}
+
+fn failed_end<'a>(datum: &PlannedDatum, results: &'a Results) -> Option<&'a End> {
+    let after = datum.after.as_ref()?;
+    results.end(datum.key.as_bytes(), &after.hash).filter(|end| !end.is_success())
+}
+
 fn failure(datum: &PlannedDatum, results: &Results) -> Option<Failure> {
     let after = datum.after.as_ref()?;
-    let end = results.end(datum.key.as_bytes(), &after.hash).filter(|end| !end.is_success())?;
+    let end = failed_end(datum, results)?;
     let tail = end.result.tail.trim_end();
     Some(Failure {
         datum: cut(&datum.key.to_string(), MAX_DATUM_NAME),

@@ -117,7 +117,7 @@ fn standing(pipeline: &Pipeline, seen: &Seen, jobs: &[Arc<Job>]) -> Standing {
         return Standing::new(State::Ready, Reason::Suspended, "suspended: no new Job is made until suspend is false");
     }
     if let Some(job) = active {
-        if let Some(standing) = stalled(job) {
+        if let Some(standing) = held_up(job) {
             return standing;
         }
         return Standing::new(State::Ready, Reason::JobRunning, format!("Job {} is running", job.name_any()));
@@ -149,15 +149,27 @@ fn wanting(pipeline: &Pipeline, seen: &Seen, sets: &[Set], jobs: &[Arc<Job>]) ->
     Standing::new(State::Ready, Reason::WaitingForInput, message)
 }
 
-/// How a Pipeline stands whose Job can't go on: as the Job does. Nothing newer runs before it has ended.
-fn stalled(job: &Job) -> Option<Standing> {
+/// What holds up a Job's pods, as far as the Job tells: it goes on by itself once that is out of the way.
+const PODS_HELD_UP: [Reason; 4] =
+    [Reason::Unschedulable, Reason::ImagePullFailed, Reason::PodsCannotStart, Reason::ShardFailed];
+
+/// How a Pipeline stands whose Job can't go on, or whose pods are held up: as the Job does. Nothing newer runs before it
+/// has ended.
+fn held_up(job: &Job) -> Option<Standing> {
     let conditions = &job.status.as_ref()?.conditions;
-    let stalled =
-        conditions::find(conditions, Type::Stalled.as_str()).filter(|condition| condition.status == "True")?;
-    let reason = Reason::all().find(|reason| reason.as_str() == stalled.reason)?;
-    let (name, why) = (job.name_any(), stalled.message.trim_end_matches('.'));
-    let message = format!("Job {name} can't go on: {why}. To give it up, set cancel in Job {name}");
-    Some(Standing::new(State::Stalled, reason, message))
+    let holds = |kind: Type| conditions::find(conditions, kind.as_str()).filter(|condition| condition.status == "True");
+    let (state, condition) = match holds(Type::Stalled) {
+        Some(stalled) => (State::Stalled, stalled),
+        None => (State::Reconciling, holds(Type::Reconciling)?),
+    };
+    let reason = Reason::all().find(|reason| reason.as_str() == condition.reason)?;
+    let (name, why) = (job.name_any(), condition.message.trim_end_matches('.'));
+    let how = match state {
+        State::Stalled => "can't go on",
+        _ if PODS_HELD_UP.contains(&reason) => "is held up",
+        _ => return None,
+    };
+    Some(Standing::new(state, reason, format!("Job {name} {how}: {why}. To give it up, set cancel in Job {name}")))
 }
 
 fn failed(job: &Job) -> String {

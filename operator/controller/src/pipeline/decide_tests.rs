@@ -179,6 +179,26 @@ fn a_job_that_cannot_go_on_stalls_its_pipeline_for_the_same_reason() {
 }
 
 #[test]
+fn a_pipeline_whose_pods_are_held_up_is_not_ready_and_says_why() {
+    let ready = |reason: Reason| {
+        let conditions = kstatus(State::Reconciling, reason, "no node has room.", 1, NOW);
+        let status_of_job = Some(JobStatus { conditions, ..JobStatus::default() });
+        let held_up = Arc::new(Job { status: status_of_job, ..Job::clone(&job(&name_of(1), JobState::Active)) });
+        let seen = seen(Wanted::Sets(vec![set(1)]), vec![held_up]);
+        let status = status(&pipeline(), &Facts::of(&pipeline(), &seen, &seen.jobs));
+        assert!(!holds(&status.conditions, Type::Stalled), "it goes on by itself");
+        let ready = find(&status.conditions, "Ready").expect("it is always there");
+        (ready.status.clone(), ready.reason.clone(), ready.message.clone())
+    };
+    let name = name_of(1);
+    let told = format!("Job {name} is held up: no node has room. To give it up, set cancel in Job {name}");
+    for reason in [Reason::Unschedulable, Reason::ImagePullFailed, Reason::PodsCannotStart, Reason::ShardFailed] {
+        assert_eq!(ready(reason), ("False".into(), reason.as_str().into(), told.clone()));
+    }
+    assert_eq!(ready(Reason::Running), ("True".into(), "JobRunning".into(), format!("Job {name} is running")));
+}
+
+#[test]
 fn a_branch_that_was_set_back_waits_for_news_and_does_not_promise_a_job() {
     let jobs = vec![job("older", JobState::Failed), job(&name_of(1), JobState::Succeeded)];
     let seen = seen(Wanted::Sets(vec![set(1)]), jobs);

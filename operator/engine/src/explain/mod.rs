@@ -1,11 +1,19 @@
-//! What pods, batch Jobs and events say → one sentence for people: what, why, what to do.
+//! What pods, batch Jobs and events say → what people read: what happened, why, what to do, who can do it.
 //!
-//! Kubernetes' own words are kept where they name the thing (an image, a Secret, a resource), cut to a length, and
-//! set into a sentence that says who can do what about it. Where several things are wrong the one that stands most in
-//! the way is told: what can never get better before what may, and what keeps all pods before what keeps one.
+//! Kubernetes' own words are kept beside ours, cut to a length. Where several things are wrong the one that stands most
+//! in the way is told: what can never get better before what may, and what keeps all pods before what keeps one. Of a
+//! shard's pods only the newest counts: what those before it met is over.
 
+mod admission;
+mod catalogue;
 mod datum;
+mod ended;
+mod finding;
+mod image;
 mod pods;
+mod room;
+mod scheduling;
+mod start;
 
 use std::collections::BTreeMap;
 
@@ -13,98 +21,66 @@ use k8s_openapi::api::batch::v1::Job as BatchJob;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use varve_api::conditions::Reason;
 
+pub use admission::{count_indexes, missing_pods};
+pub use catalogue::page;
 pub use datum::{FailedDatum, failed_datums};
+pub use finding::{Finding, Who};
+pub use pods::is_at_work;
+pub use room::{Room, rooms};
 
-/// The most characters of Kubernetes' or a program's own words in one sentence.
-const MAX_QUOTE: usize = 400;
+use pods::{INDEX, newest_of_each};
 
-/// Kubernetes' annotation with a pod's index.
-const INDEX: &str = "batch.kubernetes.io/job-completion-index";
 /// Kubernetes' annotations with how many pods of the index failed before this one, counted and ignored ones.
 const FAILURES: [&str; 2] =
     ["batch.kubernetes.io/job-index-failure-count", "batch.kubernetes.io/job-index-ignored-failure-count"];
 
-/// What stands in the way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// The word for conditions, Events and logs.
-    pub reason: Reason,
-    /// The sentence.
-    pub message: String,
-    /// Whether no waiting helps: a fresh batch Job would meet the same.
-    pub is_hopeless: bool,
+/// Everything that an explanation is made from.
+#[derive(Debug, Clone, Default)]
+pub struct Seen<'a> {
+    /// The batch Job, where there is one.
+    pub job: Option<&'a BatchJob>,
+    /// Its pods.
+    pub pods: Vec<&'a Pod>,
+    /// Events about it and its pods; without them, only what keeps pods from being made or set up stays untold.
+    pub events: &'a [Event],
+    /// The nodes; without them, how much they have left stays untold.
+    pub rooms: &'a [Room],
 }
 
 /// What stands in the way of a batch Job, if anything does.
-///
-/// `events` are those about the batch Job and its pods; without them, only what makes pods impossible stays untold.
-pub fn explain<'a>(
-    job: Option<&BatchJob>,
-    pods: impl IntoIterator<Item = &'a Pod>,
-    events: impl IntoIterator<Item = &'a Event>,
-) -> Option<Finding> {
-    let pods: Vec<&Pod> = pods.into_iter().collect();
-    let events: Vec<&Event> = events.into_iter().collect();
-    pods::cannot_proceed(&pods)
-        .or_else(|| job.and_then(failed_job))
-        .or_else(|| pods::image(&pods))
-        .or_else(|| pods::cannot_start(&pods))
-        .or_else(|| not_created(&pods, &events))
-        .or_else(|| not_mounted(&pods, &events))
-        .or_else(|| pods::unschedulable(&pods))
-        .or_else(|| pods::out_of_memory(&pods))
-        .or_else(|| pods::taken_away(&pods))
-        .or_else(|| pods::in_trouble(&pods))
+pub fn explain(seen: &Seen<'_>) -> Option<Finding> {
+    let newest = newest_of_each(seen.pods.iter().copied());
+    let pods = newest.as_slice();
+    ended::cannot_proceed(pods)
+        .or_else(|| seen.job.and_then(failed_job))
+        .or_else(|| image::image(pods))
+        .or_else(|| start::cannot_start(pods))
+        .or_else(|| start::install_failed(pods))
+        .or_else(|| start::not_set_up(pods, seen.events))
+        .or_else(|| scheduling::unschedulable(pods, seen.rooms))
+        .or_else(|| admission::not_created(seen.job, pods, seen.events))
+        .or_else(|| ended::out_of_memory(pods))
+        .or_else(|| ended::over_its_own_limit(pods))
+        .or_else(|| ended::turned_away(pods))
+        .or_else(|| ended::taken_away(pods))
+        .or_else(|| ended::in_trouble(pods))
+        .or_else(|| ended::lost_keeper(pods))
 }
 
 /// The batch Job's own words, where it has given up.
 fn failed_job(job: &BatchJob) -> Option<Finding> {
     let conditions = job.status.as_ref()?.conditions.as_ref()?;
     let failed = conditions.iter().find(|condition| condition.type_ == "Failed" && condition.status == "True")?;
-    let said = quote(failed.message.as_deref().unwrap_or_default());
-    let (reason, message, is_hopeless) = match failed.reason.as_deref() {
-        Some("DeadlineExceeded") => (
-            Reason::TimedOut,
-            "the Job took longer than timeoutSeconds: raise it, or raise parallelism".to_owned(),
-            true,
-        ),
-        _ => (Reason::ShardFailed, format!("Kubernetes gave the batch Job up: {said}"), false),
-    };
-    Some(Finding { reason, message, is_hopeless })
-}
-
-/// No pod, because the API server refuses them: quota, admission, a missing ServiceAccount.
-fn not_created(pods: &[&Pod], events: &[&Event]) -> Option<Finding> {
-    let refused = newest(events.iter().copied().filter(|event| event.reason.as_deref() == Some("FailedCreate")))?;
-    if pods.iter().any(|pod| is_younger(pod, refused)) {
-        return None; // one has been made since
-    }
-    let said = quote(refused.message.as_deref().unwrap_or_default());
-    let what_to_do = if said.contains("exceeded quota") {
-        "wait until other pods end, lower parallelism, or ask whoever runs the namespace to raise its quota"
-    } else if said.contains("serviceaccount") && said.contains("not found") {
-        "create the ServiceAccount, or correct pod.serviceAccountName"
-    } else if said.contains("violates PodSecurity") {
-        "the namespace's PodSecurity level refuses something of the Pipeline's pod or container: take it out"
-    } else {
-        "correct the Pipeline's pod or container, or ask whoever runs the cluster"
-    };
-    let message = format!("pods can't be created: {said} ({what_to_do})");
-    Some(Finding { reason: Reason::PodsCannotStart, message, is_hopeless: false })
-}
-
-fn not_mounted(pods: &[&Pod], events: &[&Event]) -> Option<Finding> {
-    let is_pending = |name: &str| {
-        let named = |pod: &&&Pod| pod.metadata.name.as_deref() == Some(name);
-        pods.iter().find(named).is_some_and(|pod| pods::phase(pod) == "Pending")
-    };
-    let failed = events.iter().copied().filter(|event| {
-        matches!(event.reason.as_deref(), Some("FailedMount" | "FailedAttachVolume"))
-            && event.involved_object.name.as_deref().is_some_and(is_pending)
-    });
-    let said = quote(newest(failed)?.message.as_deref().unwrap_or_default());
-    let message = format!("a volume can't be mounted: {said} (create what it names, or correct pod.volumes)");
-    Some(Finding { reason: Reason::PodsCannotStart, message, is_hopeless: false })
+    Some(match failed.reason.as_deref() {
+        Some("DeadlineExceeded") => {
+            Finding::new(Reason::TimedOut, "the Job took longer than timeoutSeconds", "what is done is kept")
+                .can(Who::You, "raise timeoutSeconds, or parallelism")
+                .hopeless(true)
+        }
+        _ => Finding::new(Reason::ShardFailed, "Kubernetes gave the batch Job up", "a fresh one takes up what is left")
+            .can(Who::Cluster, "look at its pods, if it comes again")
+            .said(failed.message.as_deref().unwrap_or_default()),
+    })
 }
 
 /// The most replacements that any index has had: Kubernetes waits 10 s · 2ⁿ before each, so after the second a fresh
@@ -126,21 +102,6 @@ pub fn most_replacements<'a>(pods: impl IntoIterator<Item = &'a Pod>) -> u32 {
 
 fn newest<'a>(events: impl Iterator<Item = &'a Event>) -> Option<&'a Event> {
     events.max_by_key(|event| event.last_timestamp.clone().or_else(|| event.metadata.creation_timestamp.clone()))
-}
-
-fn is_younger(pod: &Pod, event: &Event) -> bool {
-    let seen = event.last_timestamp.as_ref().or(event.metadata.creation_timestamp.as_ref());
-    pod.metadata.creation_timestamp.as_ref() > seen
-}
-
-/// Somebody else's words: on one line, without its end's full stop, cut to a length.
-pub(crate) fn quote(text: &str) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let line = line.trim_end_matches('.');
-    match line.char_indices().nth(MAX_QUOTE) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line.to_owned(),
-    }
 }
 
 #[cfg(test)]

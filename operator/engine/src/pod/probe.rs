@@ -14,7 +14,7 @@ use varve_format::Hash;
 
 use super::containers::{install, own, user};
 use super::{Owner, Surroundings, managed, owned_by};
-use crate::explain::{Finding, explain};
+use crate::explain::{Seen, explain};
 
 /// How long a node may take, in seconds: it may have to pull tens of GB first.
 const DEADLINE_SECONDS: i64 = 30 * 60;
@@ -107,16 +107,16 @@ pub fn asked(pod: &Pod) -> Asked {
         return Asked::Known(id);
     }
     let is_over = pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Failed");
-    match explain(None, [pod], []) {
-        Some(Finding { reason: Reason::ImagePullFailed | Reason::PodsCannotStart, message, .. }) => {
-            Asked::Failed(message)
+    match explain(&Seen { pods: vec![pod], ..Seen::default() }) {
+        Some(finding) if matches!(finding.reason, Reason::ImagePullFailed | Reason::PodsCannotStart) => {
+            Asked::Failed(finding.message())
         }
         _ if is_over => {
             let status = pod.status.clone().unwrap_or_default();
             let said = status.message.or(status.reason).unwrap_or_else(|| "it has failed".to_owned());
             Asked::Failed(format!("pod {}: {said}", pod.metadata.name.as_deref().unwrap_or_default()))
         }
-        finding => Asked::Pending(finding.map(|finding| finding.message)),
+        finding => Asked::Pending(finding.map(|finding| finding.message())),
     }
 }
 

@@ -17,6 +17,9 @@ const WAITING_REASONS: [Reason; 5] = [
     Reason::StoreUnreachable,
 ];
 
+/// Those of them that a Pipeline has from its Job, which tells them itself.
+const JOBS_REASONS: [Reason; 3] = [Reason::Unschedulable, Reason::PodsCannotStart, Reason::ImagePullFailed];
+
 /// `Ready`, with what else there is to say; or why not.
 pub(super) fn words(conditions: &[Condition], more: &str) -> Option<String> {
     let ready = conditions::find(conditions, Type::Ready.as_str())?;
@@ -68,11 +71,14 @@ pub(super) fn waiting(conditions: &[Condition]) -> Option<&Condition> {
 }
 
 /// What is not well: of every object that can't be as wanted, or waits, its name and why. A Job that has failed is its
-/// Pipeline's to tell.
+/// Pipeline's to tell, one that waits tells it itself.
 pub(super) fn faults(looks: &Looks) -> Vec<String> {
     fn fault(kind: &str, name: &str, conditions: Option<&Vec<Condition>>) -> Option<String> {
+        let is_told = |it: &&Condition| {
+            kind == "Pipeline" && JOBS_REASONS.iter().any(|reason| reason.as_str() == it.reason.as_str())
+        };
         let stalled = conditions::find(conditions?, Type::Stalled.as_str()).filter(|it| it.status == "True");
-        let fault = stalled.filter(|_| kind != "Job").or_else(|| waiting(conditions?))?;
+        let fault = stalled.filter(|_| kind != "Job").or_else(|| waiting(conditions?).filter(|it| !is_told(it)))?;
         Some(format!("{kind} {name}: {}: {}", fault.reason, fault.message))
     }
     let mut faults = Vec::new();

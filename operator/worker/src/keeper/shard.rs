@@ -20,7 +20,7 @@ use super::shim_stream::{Link, Said};
 use super::verdict::{TryFailure, Verdict, exit_of, judge};
 use crate::pod::layout::Layout;
 use crate::pod::unix_ns;
-use crate::protocol::{Ended, Outcome, Run, ToShim};
+use crate::protocol::{Ended, Memory, Outcome, Run, ToShim};
 
 /// Tries to stage one datum's inputs before the pod gives up, about a minute.
 const STAGE_TRIES: u32 = 6;
@@ -180,6 +180,8 @@ impl Server {
         let lost = || Ended {
             outcome: Outcome::Signalled { signal: 9 },
             oom_kills: 0,
+            memory: Memory::default(),
+            running: Vec::new(),
             started_ns,
             ended_ns: unix_ns(),
             output_bytes: 0,

@@ -2,8 +2,10 @@
 
 use std::io;
 
+use varve_api::show::size;
+
 use super::error::{is_full, is_lasting};
-use crate::protocol::{Ended, Outcome};
+use crate::protocol::{Ended, Memory, Outcome};
 
 /// What a run's end means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,9 +73,8 @@ pub(crate) fn judge(ended: &Ended, accepted: &[i32], timeout_seconds: Option<u64
     }
     if ended.oom_kills > 0 {
         // Also where the command exited 0: a shell may have swallowed its child's death.
-        let message =
-            "the kernel killed a process of the container for lack of memory: raise container.resources.limits.memory";
-        return Verdict::Failed(TryFailure::new("OutOfMemory", message.into()));
+        let message = "the kernel killed a process of the container for lack of memory";
+        return Verdict::Failed(TryFailure::new("OutOfMemory", format!("{message}{}", used(ended.memory))));
     }
     match &ended.outcome {
         Outcome::Exited { code } if *code == 0 || accepted.contains(code) => Verdict::Succeeded,
@@ -85,15 +86,28 @@ pub(crate) fn judge(ended: &Ended, accepted: &[i32], timeout_seconds: Option<u64
         }
         Outcome::TimedOut => {
             let limit = timeout_seconds.unwrap_or_default();
+            let running = ended.running.join(", ");
+            let running = if running.is_empty() { running } else { format!("; it was running: {running}") };
             Verdict::Failed(TryFailure::new(
                 "TimedOut",
-                format!("the command ran longer than datum.timeoutSeconds, {limit} s"),
+                format!("the command ran longer than datum.timeoutSeconds, {limit} s{running}"),
             ))
         }
         Outcome::NotStarted(failure) => {
             Verdict::Failed(TryFailure::last(failure.reason.as_str(), failure.message.clone()))
         }
         Outcome::Stopped => Verdict::Stopped,
+    }
+}
+
+/// How much memory was used, as far as the kernel tells.
+fn used(memory: Memory) -> String {
+    let Memory { peak, limit } = memory;
+    match (peak.map(size), limit.map(size)) {
+        (Some(peak), Some(limit)) => format!(": {peak} were in use at most, of {limit}"),
+        (None, Some(limit)) => format!(": it may use {limit}"),
+        (Some(peak), None) => format!(": {peak} were in use at most"),
+        (None, None) => String::new(),
     }
 }
 
@@ -113,7 +127,9 @@ mod tests {
     use crate::protocol::{NotStarted, StartFailure};
 
     fn ended(outcome: Outcome, oom_kills: u64) -> Ended {
-        Ended { outcome, oom_kills, started_ns: 1, ended_ns: 2, output_bytes: 3 }
+        let memory = Memory { peak: Some(66_060_288), limit: Some(67_108_864) };
+        let running = vec!["sh -c /fit.sh".to_owned(), "python3 /fit.py".to_owned()];
+        Ended { outcome, oom_kills, memory, running, started_ns: 1, ended_ns: 2, output_bytes: 3 }
     }
 
     fn reason(verdict: Verdict) -> Option<(&'static str, bool)> {
@@ -133,6 +149,20 @@ mod tests {
     #[test]
     fn a_raised_count_of_kills_fails_also_a_clean_exit() {
         assert_eq!(reason(judge(&ended(Outcome::Exited { code: 0 }, 1), &[], None)), Some(("OutOfMemory", false)));
+    }
+
+    #[test]
+    fn a_kill_for_memory_names_peak_and_limit_and_a_time_out_what_was_running() {
+        let message = |outcome, kills| match judge(&ended(outcome, kills), &[], Some(9)) {
+            Verdict::Failed(failure) => failure.message,
+            verdict => panic!("{verdict:?}"),
+        };
+        let memory = message(Outcome::Signalled { signal: 9 }, 1);
+        assert!(memory.ends_with("for lack of memory: 63 MiB were in use at most, of 64 MiB"), "{memory}");
+        let time = message(Outcome::TimedOut, 0);
+        assert!(time.ends_with("timeoutSeconds, 9 s; it was running: sh -c /fit.sh, python3 /fit.py"), "{time}");
+        assert_eq!(used(Memory { peak: None, limit: Some(1024) }), ": it may use 1 KiB");
+        assert_eq!(used(Memory::default()), "");
     }
 
     #[test]

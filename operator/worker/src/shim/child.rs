@@ -141,12 +141,49 @@ pub(super) fn kill_left_over() {
 
 /// The living children of a process, from `/proc`.
 fn children_of(parent: Pid) -> Vec<Pid> {
-    let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
-    processes
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok())
+    all_processes()
         .filter(|pid| parent_of(*pid) == Some(parent.as_raw_nonzero().get()))
         .filter_map(Pid::from_raw)
         .collect()
+}
+
+fn all_processes() -> impl Iterator<Item = i32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten();
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok())
+}
+
+/// The most processes that are told of, and the most characters of each.
+const MAX_TOLD: (usize, usize) = (5, 120);
+
+/// What the command and the processes below us run, the command first.
+///
+/// Of processes that the code started itself only the program and those arguments are told that name files: others may
+/// hold what came from a Secret, and this ends in a status that more people may read.
+pub(super) fn command_lines(main: Pid) -> Vec<String> {
+    let main = main.as_raw_nonzero().get();
+    let mut pids: Vec<i32> = all_processes().filter(|&pid| is_below_us(pid)).collect();
+    pids.sort_unstable_by_key(|&pid| (pid != main, pid));
+    pids.into_iter().filter_map(|pid| command_line(pid, pid == main)).take(MAX_TOLD.0).collect()
+}
+
+fn is_below_us(pid: i32) -> bool {
+    let us = rustix::process::getpid().as_raw_nonzero().get();
+    let line = std::iter::successors(parent_of(pid), |&parent| parent_of(parent).filter(|_| parent > 1));
+    line.take(256).any(|parent| parent == us)
+}
+
+fn command_line(pid: i32, is_whole: bool) -> Option<String> {
+    let raw = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let text = String::from_utf8_lossy(&raw);
+    let mut arguments = text.trim_end_matches('\0').split('\0');
+    let program = arguments.next().filter(|program| !program.is_empty())?; // a zombie has none
+    let told = arguments.filter(|argument| is_whole || (argument.starts_with('/') && Path::new(argument).exists()));
+    let line = [program].into_iter().chain(told).collect::<Vec<_>>().join(" ");
+    let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
+    Some(match line.char_indices().nth(MAX_TOLD.1) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    })
 }
 
 /// Field 4 of `/proc/<pid>/stat`; the name in field 2 may hold spaces and brackets.

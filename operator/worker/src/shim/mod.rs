@@ -89,7 +89,7 @@ fn serve(config: &Config) -> Result<i32, Fatal> {
     let (sender, events) = mpsc::channel();
     watch_signals(sender.clone())?;
     let link = connect(config, &sender, &events)?;
-    let mut shim = Shim { config, link, sender, events, stop_by: None };
+    let mut shim = Shim { config, link, sender, events, stop_by: None, running: Vec::new() };
     loop {
         match shim.next_event() {
             Some(Event::Keeper(ToShim::Run(run))) => {
@@ -119,6 +119,8 @@ struct Shim<'a> {
     events: Receiver<Event>,
     /// Set once the pod is being stopped: by when to exit even if the keeper stays silent.
     stop_by: Option<Instant>,
+    /// What was running when the command's time was up.
+    running: Vec<String>,
 }
 
 impl Shim<'_> {

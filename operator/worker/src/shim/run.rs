@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, WaitStatus};
 use super::keeper_stream::Over;
 use super::{Event, Fatal, Shim, child, handover, oom, tee};
 use crate::pod::unix_ns;
-use crate::protocol::{Ended, Outcome, Run, Stream, ToShim};
+use crate::protocol::{Ended, Memory, Outcome, Run, Stream, ToShim};
 
 /// How long killed processes may take to be gone. Only one stuck in the kernel takes longer, and
 /// then waiting would not help.
@@ -57,6 +57,7 @@ impl Shim<'_> {
     /// Runs the command to its end; fails only if the keeper is gone.
     pub(super) fn run(&mut self, run: &Run) -> Result<Ended, Fatal> {
         let kills_before = oom::kills(&self.config.cgroup);
+        self.running.clear();
         let started_ns = unix_ns();
         let outcome = if self.stop_by.is_some() {
             Outcome::Stopped
@@ -74,7 +75,9 @@ impl Shim<'_> {
             0
         };
         let oom_kills = oom::kills(&self.config.cgroup).saturating_sub(kills_before);
-        Ok(Ended { outcome, oom_kills, started_ns, ended_ns, output_bytes })
+        let memory = if oom_kills > 0 { oom::memory(&self.config.cgroup) } else { Memory::default() };
+        let running = std::mem::take(&mut self.running);
+        Ok(Ended { outcome, oom_kills, memory, running, started_ns, ended_ns, output_bytes })
     }
 
     fn attend(&mut self, child: child::Child, limit: Option<Duration>) -> Result<Outcome, Fatal> {
@@ -127,7 +130,10 @@ impl Shim<'_> {
                 }
                 Some(Event::Keeper(ToShim::Run(_))) => {} // never said while a run is on
                 None => match phase {
-                    Phase::Running(_) => phase = self.ask_to_end(main, StopReason::TimedOut),
+                    Phase::Running(_) => {
+                        self.running = child::command_lines(main);
+                        phase = self.ask_to_end(main, StopReason::TimedOut);
+                    }
                     Phase::Asked(reason, _) | Phase::Killed(reason, _) => {
                         child::signal(main, Signal::KILL);
                         child::kill_left_over();

@@ -30,7 +30,10 @@ fn main() -> ExitCode {
 
 fn generate_all(root: &Path, is_check: bool) -> Result<Vec<String>, Box<dyn Error>> {
     let mut stale = generate(&root.join("crds"), &varve_api::crd::files(), is_check)?;
-    stale.extend(generate(&root.join("docs/reference"), &varve_api::reference::files(), is_check)?);
+    let mut pages = varve_api::reference::files();
+    let page = varve_engine::explain::page();
+    pages.push(("explanations.md".into(), format!("{}{page}", varve_api::reference::generated("operator/engine"))));
+    stale.extend(generate(&root.join("docs/reference"), &pages, is_check)?);
     Ok(stale)
 }
 
