@@ -73,3 +73,8 @@ pub const ENV_ALLOW_MACHINE_CREDENTIALS: &str = "VARVE_ALLOW_MACHINE_CREDENTIALS
 pub const RUN_AS: i64 = 65_532;
 /// On a namespace: OpenShift gives its pods users of a range of its own, so none is set.
 pub const OPENSHIFT_UID_RANGE: &str = "openshift.io/sa.scc.uid-range";
+
+/// On a pod of EKS: the containers, with commas between them, that get no token of the pod's cloud identity.
+pub const EKS_SKIP_CONTAINERS: &str = "eks.amazonaws.com/skip-containers";
+/// On a pod of Azure: the same, with semicolons between them.
+pub const AZURE_SKIP_CONTAINERS: &str = "azure.workload.identity/skip-containers";

@@ -108,9 +108,9 @@ pub fn shards(job: &ShardJob<'_>, around: &Surroundings) -> BatchJob {
         (labels::JOB, job.job.clone()),
         (labels::RUN, job.run.to_string()),
     ]);
-    let plan = BTreeMap::from([(labels::PLAN.to_owned(), job.plan.to_string())]);
-    let mut annotations = plan.clone();
-    annotations.insert(labels::ATTEMPT.to_owned(), job.attempt.to_string());
+    let plan = (labels::PLAN.to_owned(), job.plan.to_string());
+    let annotations = BTreeMap::from([plan.clone(), (labels::ATTEMPT.to_owned(), job.attempt.to_string())]);
+    let of_pods = [plan].into_iter().chain(identity_for_the_keeper_alone(around)).collect();
     let owner = Owner { kind: "Job", name: job.job.clone(), uid: job.job_uid.clone() };
     BatchJob {
         metadata: owned_by(&owner, &around.namespace, names::batch_job(&job.job, job.attempt), &labels, annotations),
@@ -123,13 +123,28 @@ pub fn shards(job: &ShardJob<'_>, around: &Surroundings) -> BatchJob {
             pod_failure_policy: Some(failure_policy(pod::KEEPER)),
             ttl_seconds_after_finished: Some(SECONDS_AFTER_END),
             template: PodTemplateSpec {
-                metadata: Some(ObjectMeta { labels: Some(labels), annotations: Some(plan), ..ObjectMeta::default() }),
+                metadata: Some(ObjectMeta {
+                    labels: Some(labels),
+                    annotations: Some(of_pods),
+                    ..ObjectMeta::default()
+                }),
                 spec: Some(shard_pod(job, around)),
             },
             ..JobSpec::default()
         }),
         status: None,
     }
+}
+
+/// Where pods have an identity with the cloud that they run in, its webhooks put that into every container that isn't
+/// listed here: the store may be opened with it, which is the keeper's business alone.
+fn identity_for_the_keeper_alone(around: &Surroundings) -> Vec<(String, String)> {
+    if !around.allows_machine_credentials {
+        return Vec::new();
+    }
+    let others = [pod::USER, pod::INSTALL];
+    let lists = [(pod::EKS_SKIP_CONTAINERS, others.join(",")), (pod::AZURE_SKIP_CONTAINERS, others.join(";"))];
+    lists.map(|(key, containers)| (key.to_owned(), containers)).into()
 }
 
 /// Which of its Job's batch Jobs this is.

@@ -36,8 +36,8 @@ fn snapshot() -> Snapshot {
     }
 }
 
-fn shard_job(snapshot: &Snapshot) -> BatchJob {
-    let job = ShardJob {
+fn job(snapshot: &Snapshot) -> ShardJob<'_> {
+    ShardJob {
         job: "edges-abcdefghij".into(),
         job_uid: "job-uid".into(),
         pipeline: "edges".into(),
@@ -47,8 +47,11 @@ fn shard_job(snapshot: &Snapshot) -> BatchJob {
         plan: Hash::of_content(b"plan"),
         shards: 3,
         parallelism: 8,
-    };
-    shards(&job, &around())
+    }
+}
+
+fn shard_job(snapshot: &Snapshot) -> BatchJob {
+    shards(&job(snapshot), &around())
 }
 
 fn pod_of(job: &BatchJob) -> PodSpec {
@@ -72,6 +75,23 @@ fn one_pod_works_on_each_shard() {
     assert_eq!(attempt_of(&job), Some(2));
     let plan = Hash::of_content(b"plan").to_string();
     assert_eq!(job.metadata.annotations.unwrap().get(labels::PLAN), Some(&plan));
+}
+
+#[test]
+fn a_cloud_identity_is_lent_to_the_keeper_alone() {
+    let of_pods = |allows_machine_credentials: bool| {
+        let around = Surroundings { allows_machine_credentials, ..around() };
+        let template = shards(&job(&snapshot()), &around).spec.unwrap().template;
+        let mut annotations = template.metadata.unwrap().annotations.unwrap();
+        annotations.remove(labels::PLAN).expect("the plan");
+        annotations
+    };
+    let lists = [
+        ("azure.workload.identity/skip-containers", "user;install"),
+        ("eks.amazonaws.com/skip-containers", "user,install"),
+    ];
+    assert_eq!(of_pods(true), lists.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+    assert_eq!(of_pods(false), BTreeMap::new());
 }
 
 #[test]
