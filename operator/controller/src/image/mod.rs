@@ -200,10 +200,24 @@ fn unauthorised(query: &ImageQuery<'_>, words: &str) -> Error {
 }
 
 fn missing(query: &ImageQuery<'_>, words: &str) -> Error {
-    Error::stalled(
-        Reason::ImageNotFound,
-        format!("the registry has no image {}: {words}. Check name and tag, or push it", query.reference),
-    )
+    let (lacks, check) = lacking(words);
+    let message =
+        format!("the registry has no image {}: {lacks}. Check {check}, or push it ({words})", query.reference);
+    Error::stalled(Reason::ImageNotFound, message)
+}
+
+/// What a registry lacks, and what to look at, by its words. Some say of a repository that is not there only that the tag
+/// is not.
+fn lacking(words: &str) -> (&'static str, &'static str) {
+    let lower = words.to_lowercase();
+    if ["name unknown", "name_unknown", "nameunknown", "repository name not known"].iter().any(|it| lower.contains(it))
+    {
+        ("it knows no repository of that name", "the name")
+    } else if ["manifest unknown", "manifest_unknown", "manifestunknown"].iter().any(|it| lower.contains(it)) {
+        ("it knows no such tag or digest under that name", "name and tag")
+    } else {
+        ("it knows no such name or tag", "name and tag")
+    }
 }
 
 fn unreachable(query: &ImageQuery<'_>, words: &str) -> Error {
@@ -242,6 +256,14 @@ fn go_architecture(rust: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_that_a_registry_does_not_know_is_told_from_a_tag() {
+        let lacks = |words: &str| lacking(words).0;
+        assert_eq!(lacks("OCI API errors: [NAME_UNKNOWN: none]"), "it knows no repository of that name");
+        assert_eq!(lacks("manifest unknown"), "it knows no such tag or digest under that name");
+        assert_eq!(lacks("it answers with code 404"), "it knows no such name or tag");
+    }
 
     #[test]
     fn a_digest_needs_no_registry() {

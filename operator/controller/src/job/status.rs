@@ -10,6 +10,7 @@ use varve_api::{
         DatumCounts, Failure, JobStatus, MAX_DATUM_NAME, MAX_FIRST_FAILURES, MAX_LAST_LINES, Provenance, ShardCounts,
     },
     meta::FrameRef,
+    pipeline::Input,
     show,
 };
 use varve_engine::explain::{FailedDatum, failed_datums};
@@ -74,8 +75,7 @@ pub(crate) struct Progress {
 pub(crate) fn succeeded(job: &Job, at: &At, summary: &Summary, shards: Option<ShardCounts>) -> JobStatus {
     let ended = time_of(summary.times_ns.1);
     let standing = if summary.total == 0 {
-        let message = "no file matches the inputs' globs, so there are no datums and the output is empty";
-        Standing::new(State::Ready, Reason::GlobMatchesNothing, message)
+        Standing::new(State::Ready, Reason::GlobMatchesNothing, nothing_matches(&job.spec.snapshot.spec.inputs))
     } else {
         let Summary { total, processed, .. } = summary;
         let skipped = total.saturating_sub(*processed);
@@ -92,6 +92,22 @@ pub(crate) fn succeeded(job: &Job, at: &At, summary: &Summary, shards: Option<Sh
         took: took(summary),
         ..base(job, ended, standing, Some(true))
     }
+}
+
+/// Says of which inputs, with which globs, there is nothing to work on.
+fn nothing_matches(inputs: &[Input]) -> String {
+    let shown = |input: &Input| {
+        let glob = input.glob.as_deref()?;
+        Some(format!("{glob} of input {} (Repo {}, branch {})", input.name, input.repo(), input.branch()))
+    };
+    let globs: Vec<String> = inputs.iter().filter_map(shown).collect();
+    let what = match globs.as_slice() {
+        [only] => format!("no file matches the glob {only}"),
+        several => format!("no files match, or fit together, of the globs {}", several.join("; ")),
+    };
+    format!(
+        "{what}: there are no datums, and the output is empty. If that is not meant, correct the glob, or commit such files"
+    )
 }
 
 /// How a Job failed.
@@ -351,6 +367,28 @@ mod tests {
     #[test]
     fn a_long_text_is_cut_at_its_end_and_printed_lines_at_their_beginning() {
         assert_eq!((cut("abc", 3), cut("abcd", 3), last("abcd", 3)), ("abc".into(), "ab…".into(), "bcd".into()));
+    }
+
+    #[test]
+    fn globs_that_match_nothing_are_named_with_their_inputs() {
+        let input = |name: &str, repo: Option<&str>, glob: Option<&str>| Input {
+            name: name.into(),
+            repo: repo.map(Into::into),
+            glob: glob.map(Into::into),
+            ..Input::default()
+        };
+        let one = [input("images", Some("photos"), Some("/*.png"))];
+        assert_eq!(
+            nothing_matches(&one),
+            "no file matches the glob /*.png of input images (Repo photos, branch main): there are no datums, and the output \
+             is empty. If that is not meant, correct the glob, or commit such files"
+        );
+        let [first] = one;
+        let both = [first, input("rates", None, Some("/")), input("both", None, None)];
+        assert!(nothing_matches(&both).starts_with(
+            "no files match, or fit together, of the globs /*.png of input images (Repo photos, branch main); / of input \
+             rates (Repo rates, branch main): "
+        ));
     }
 
     #[test]

@@ -128,7 +128,7 @@ fn why(cause: Cause) -> &'static str {
             "its registry has no repository of that name, or does not show it without credentials"
         }
         Cause::NoRight => "its registry wants credentials, or other ones",
-        Cause::NoTag => "its registry has the repository, but no such tag or digest in it",
+        Cause::NoTag => "its registry has no such tag or digest under that name",
         Cause::NoRepository => "its registry has no repository of that name",
         Cause::NoImage => "its registry has no image of that name and tag",
         Cause::NoLonger => "its registry has no image of that digest, or no longer",
