@@ -20,6 +20,7 @@ pub mod host;
 pub mod outcome;
 pub mod reader;
 pub mod store;
+pub mod user;
 pub mod wait;
 
 /// The environment variable `name`, which `cargo xtask e2e` sets.

@@ -3,6 +3,7 @@
 #![allow(clippy::duplicated_attributes, reason = "each printcolumn has a type and a priority of its own")]
 
 mod inputs;
+pub mod overlay;
 mod pod;
 mod status;
 

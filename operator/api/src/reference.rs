@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use crate::pipeline::overlay;
 use crate::{conditions::Reason, exit_codes};
 
 /// Says what wrote a page, from which crate: the first line of each.
@@ -13,7 +14,7 @@ pub fn generated(from: &str) -> String {
 
 /// The files of `docs/reference`: their names and what is in them.
 pub fn files() -> Vec<(String, String)> {
-    [("api.md", api()), ("conditions.md", conditions()), ("exit-codes.md", exit_codes())]
+    [("api.md", api()), ("conditions.md", conditions()), ("exit-codes.md", exit_codes()), ("overlay.md", overlay())]
         .into_iter()
         .map(|(name, text)| (name.to_owned(), format!("{}{text}", generated("operator/api"))))
         .collect()
@@ -51,14 +52,55 @@ fn exit_codes() -> String {
     page
 }
 
+fn overlay() -> String {
+    let mut page = String::from(
+        "# What `pod.overlay` may set\n\n\
+         A Pipeline's `pod` and `container` are parts of Kubernetes' own types. `pod.overlay` has the shape of a pod template \
+         and takes some\nmore of it, for clusters that need them:\n\n\
+         ```yaml\npod:\n  overlay:\n    metadata:\n      labels: {team: optics}\n    spec:\n      hostUsers: false\n      volumes:\n        \
+         - {name: scratch, ephemeral: {volumeClaimTemplate: {spec: {accessModes: [ReadWriteOnce], resources: {requests: \
+         {storage: 1Ti}}}}}}\n```\n\n\
+         What stands in this table may be set. All else is refused, by its path: the Pipeline is `Stalled` with reason \
+         `OverlayForbidden`. In a\npath, `[]` is any entry of a list, and `[user]` the one of that name, which is your \
+         container.\n\n\
+         | path | values | what it is good for |\n|---|---|---|\n",
+    );
+    for allowed in overlay::ALLOWED {
+        let _ = writeln!(page, "| `{}` | {} | {} |", allowed.path, allowed.rule.words(), allowed.purpose);
+    }
+    let keys = overlay::TAKEN_KEYS.map(|key| if key.contains('/') { format!("`*{key}`") } else { format!("`{key}`") });
+    let _ = write!(
+        page,
+        "\nKeys of labels and annotations that mean something to Varve, Kubernetes or a cloud's identities, and can't be set: {}. \
+         A `*` is any beginning.\n\n\
+         Lists are joined with what Varve has by their keys: `volumes` and `containers` by `name`, `ports` by \
+         `containerPort`, `volumeDevices` by\n`devicePath`.\n\n\
+         Whoever sets an overlay needs the right to create pods in the namespace, as for Secrets: see \
+         [rights](../rights.md). The overlay is no part\nof what decides whether a datum is computed again: where the \
+         content of such a volume changes, change something in `container`.\n\n\
+         Not in the table, and why:\n\n\
+         | what | why |\n|---|---|\n\
+         | `hostNetwork`, `hostPID`, `hostIPC`, `hostPath`, `hostPort`, `shareProcessNamespace` | the host, and the \
+         keeper's memory, which holds the store's credentials |\n\
+         | `initContainers`, `containers[keeper]`, further containers | they would share volumes with the keeper |\n\
+         | `dnsConfig`, `dnsPolicy`, `hostAliases`, `hostname` | they hold for the whole pod: the keeper would carry the \
+         store's credentials to another address |\n\
+         | `serviceAccountToken`, `clusterTrustBundle`, `podCertificate` | identities of the pod, which code must not have |\n\
+         | `containers[user].command`, `env`, `volumeMounts`, `resources`, … | `container` has them |\n",
+        keys.join(", ")
+    );
+    page
+}
+
 /// Fields whose inside is Kubernetes' own, or told elsewhere on the page.
-const NOT_OPENED: [(&str, &str); 11] = [
+const NOT_OPENED: [(&str, &str); 12] = [
     ("affinity", "core/v1 Affinity"),
     ("conditions", "list of meta/v1 Condition"),
     ("env", "list of core/v1 EnvVar"),
     ("envFrom", "list of core/v1 EnvFromSource"),
     ("imagePullSecrets", "list of core/v1 LocalObjectReference"),
     ("nodeSelector", "map of string"),
+    ("overlay", "part of a core/v1 PodTemplateSpec"),
     ("resources", "core/v1 ResourceRequirements"),
     ("snapshot", "a Pipeline's spec"),
     ("tolerations", "list of core/v1 Toleration"),

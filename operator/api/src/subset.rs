@@ -192,3 +192,16 @@ pub(crate) fn volumes(generator: &mut SchemaGenerator) -> Schema {
     ]);
     map_list(&item, 64, "name")
 }
+
+/// The API server keeps what stands in it as it is; the operator looks at it path by path, see
+/// [`crate::pipeline::overlay`].
+pub(crate) fn overlay(_: &mut SchemaGenerator) -> Schema {
+    let open = |description: &str| json!({ "type": "object", "description": description, "x-kubernetes-preserve-unknown-fields": true });
+    json_schema!({
+        "type": "object",
+        "properties": {
+            "metadata": open("Labels and annotations of the pods."),
+            "spec": open("Parts of a core/v1 PodSpec. Lists are joined by their keys, as kubectl apply does."),
+        },
+    })
+}

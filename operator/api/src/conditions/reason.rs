@@ -176,6 +176,8 @@ reasons! {
         SecretForbidden => "Use another Secret: no Pipeline may see a store's credentials.",
         /// The pod as the Pipeline wants it may not be.
         PodForbidden => "Correct the field that the message names.",
+        /// `pod.overlay` says something that it may not.
+        OverlayForbidden => "Take out what the message names; docs/reference/overlay.md lists what may be there.",
     }
     "Jobs" {
         /// Pods are at work.

@@ -137,6 +137,13 @@ pub struct Pod {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 5, max = 86_400))]
     pub termination_grace_period_seconds: Option<i64>,
+
+    /// Further parts of the pods, in the shape of a core/v1 PodTemplateSpec: `metadata` and `spec`. What may be in it
+    /// is a list of its own, docs/reference/overlay.md; all else is refused. Nothing in it makes anything be computed
+    /// again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "subset::overlay")]
+    pub overlay: Option<serde_json::Value>,
 }
 
 /// A part of a core/v1 PodSecurityContext.

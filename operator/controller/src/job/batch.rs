@@ -299,7 +299,8 @@ fn batch_job(
     let namespace = job.namespace().unwrap_or_default();
     let stores = cx.caches.store_secrets.in_namespace(&namespace, |_| true);
     let stores = stores.iter().map(|secret| secret.name_any()).collect();
-    pod::check(&job.spec.snapshot.spec, &stores).map_err(|error| Error::stalled(error.reason(), error.to_string()))?;
+    let told = |error: pod::PodError| Error::stalled(error.reason(), error.to_string());
+    pod::check(&job.spec.snapshot.spec, &stores).map_err(told)?;
     let around = cx.surroundings(&namespace, &target.secret);
     let shard_job = ShardJob {
         job: job.name_any(),
@@ -312,7 +313,7 @@ fn batch_job(
         shards,
         parallelism: snapshot.spec.parallelism,
     };
-    Ok(pod::shards(&shard_job, &around))
+    pod::shards(&shard_job, &around).map_err(told)
 }
 
 /// Deletes the batch Jobs that are not going already.

@@ -213,10 +213,13 @@ pub(crate) fn check_unpinned(output: &Repo, branch: &str) -> Result<()> {
 
 /// Secrets that the container and its volumes name: there, and none of them a store's.
 async fn check_secrets(pipeline: &Pipeline, cx: &Cx, state: &State, namespace: &str) -> Result<()> {
-    let wanted = secrets(&pipeline.spec);
+    let told = |error: pod::PodError| Error::stalled(error.reason(), error.to_string());
     let stores = cx.caches.store_secrets.in_namespace(namespace, |_| true);
     let stores = stores.iter().map(|secret| secret.name_any()).collect();
-    pod::check(&pipeline.spec, &stores).map_err(|error| Error::stalled(error.reason(), error.to_string()))?;
+    pod::check(&pipeline.spec, &stores).map_err(told)?;
+    let wanted = pod::secrets(&pipeline.spec).map_err(told)?;
+    let wanted: BTreeMap<String, &str> =
+        wanted.into_iter().filter(|secret| secret.is_needed).map(|secret| (secret.name, secret.field)).collect();
     let key = (pipeline.uid().unwrap_or_default(), pipeline.metadata.generation.unwrap_or_default());
     if state.secrets_were_seen(&key) {
         return Ok(());
@@ -234,24 +237,6 @@ async fn check_secrets(pipeline: &Pipeline, cx: &Cx, state: &State, namespace: &
     }
     state.secrets_seen(key);
     Ok(())
-}
-
-/// The Secrets that must be there, each with the field that names it.
-fn secrets(spec: &PipelineSpec) -> BTreeMap<String, &'static str> {
-    let container = &spec.container;
-    let must = |optional: Option<bool>| optional != Some(true);
-    let env = container.env.iter().filter_map(|env| env.value_from.as_ref()?.secret_key_ref.as_ref());
-    let env = env.filter(|key| must(key.optional)).map(|key| (key.name.clone(), "container.env"));
-    let env_from = container.env_from.iter().filter_map(|from| from.secret_ref.as_ref());
-    let env_from =
-        env_from.filter(|secret| must(secret.optional)).map(|secret| (secret.name.clone(), "container.envFrom"));
-    let volumes = spec.pod.iter().flat_map(|pod| &pod.volumes).filter_map(|volume| volume.secret.as_ref());
-    let volumes = volumes
-        .filter(|secret| must(secret.optional))
-        .filter_map(|secret| Some((secret.secret_name.clone()?, "pod.volumes")));
-    let pulls = spec.pod.iter().flat_map(|pod| &pod.image_pull_secrets);
-    let pulls = pulls.map(|secret| (secret.name.clone(), "pod.imagePullSecrets"));
-    pulls.chain(volumes).chain(env_from).chain(env).collect()
 }
 
 /// The Repos of the inputs, one for each leaf.

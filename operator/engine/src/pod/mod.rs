@@ -8,6 +8,7 @@
 mod check;
 mod containers;
 mod import;
+mod overlay;
 mod platform;
 mod probe;
 
@@ -26,7 +27,7 @@ use varve_api::job::Snapshot;
 use varve_api::{API_VERSION, exit_codes, labels, names, pod};
 use varve_format::Hash;
 
-pub use check::{PodError, check, secrets_named};
+pub use check::{PodError, SecretUse, check, secrets};
 pub use import::{ImportJob, fetch_list, import};
 pub use platform::architecture;
 pub use probe::{Asked, ImageId, Probe, asked, image_id, probe};
@@ -101,8 +102,9 @@ pub struct ShardJob<'a> {
 ///
 /// It has no deadline of its own: the operator keeps the Job's time, and gathers what is finished before it gives up.
 ///
-/// The snapshot must have passed [`check`]; what it lets through is not looked at again here.
-pub fn shards(job: &ShardJob<'_>, around: &Surroundings) -> BatchJob {
+/// The snapshot must have passed [`check`]; what it lets through is not looked at again here, but for the overlay: one
+/// that may not be, or would change what is ours, is an error.
+pub fn shards(job: &ShardJob<'_>, around: &Surroundings) -> Result<BatchJob, PodError> {
     let labels = managed([
         (labels::PIPELINE, job.pipeline.clone()),
         (labels::JOB, job.job.clone()),
@@ -112,7 +114,15 @@ pub fn shards(job: &ShardJob<'_>, around: &Surroundings) -> BatchJob {
     let annotations = BTreeMap::from([plan.clone(), (labels::ATTEMPT.to_owned(), job.attempt.to_string())]);
     let of_pods = [plan].into_iter().chain(identity_for_the_keeper_alone(around)).collect();
     let owner = Owner { kind: "Job", name: job.job.clone(), uid: job.job_uid.clone() };
-    BatchJob {
+    let template = PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(labels.clone()),
+            annotations: Some(of_pods),
+            ..ObjectMeta::default()
+        }),
+        spec: Some(shard_pod(job, around)),
+    };
+    Ok(BatchJob {
         metadata: owned_by(&owner, &around.namespace, names::batch_job(&job.job, job.attempt), &labels, annotations),
         spec: Some(JobSpec {
             completion_mode: Some("Indexed".to_owned()),
@@ -122,18 +132,11 @@ pub fn shards(job: &ShardJob<'_>, around: &Surroundings) -> BatchJob {
             pod_replacement_policy: Some("Failed".to_owned()),
             pod_failure_policy: Some(failure_policy(pod::KEEPER)),
             ttl_seconds_after_finished: Some(SECONDS_AFTER_END),
-            template: PodTemplateSpec {
-                metadata: Some(ObjectMeta {
-                    labels: Some(labels),
-                    annotations: Some(of_pods),
-                    ..ObjectMeta::default()
-                }),
-                spec: Some(shard_pod(job, around)),
-            },
+            template: overlay::lay(&template, &job.snapshot.spec)?,
             ..JobSpec::default()
         }),
         status: None,
-    }
+    })
 }
 
 /// Where pods have an identity with the cloud that they run in, its webhooks put that into every container that isn't

@@ -51,7 +51,7 @@ fn job(snapshot: &Snapshot) -> ShardJob<'_> {
 }
 
 fn shard_job(snapshot: &Snapshot) -> BatchJob {
-    shards(&job(snapshot), &around())
+    shards(&job(snapshot), &around()).unwrap()
 }
 
 fn pod_of(job: &BatchJob) -> PodSpec {
@@ -81,7 +81,7 @@ fn one_pod_works_on_each_shard() {
 fn a_cloud_identity_is_lent_to_the_keeper_alone() {
     let of_pods = |allows_machine_credentials: bool| {
         let around = Surroundings { allows_machine_credentials, ..around() };
-        let template = shards(&job(&snapshot()), &around).spec.unwrap().template;
+        let template = shards(&job(&snapshot()), &around).unwrap().spec.unwrap().template;
         let mut annotations = template.metadata.unwrap().annotations.unwrap();
         annotations.remove(labels::PLAN).expect("the plan");
         annotations
@@ -273,25 +273,25 @@ fn what_a_pod_may_not_have_is_named() {
     let stolen = Volume { name: "s".into(), secret: Some(secret), ..Volume::default() };
     let from_secret = SecretEnvSource { name: "varve-store".into(), optional: None };
     let key = SecretKeySelector { name: "varve-store".into(), key: "k".into(), optional: None };
-    let store_secret = PodError::StoreSecret { name: "varve-store".into() };
+    let store_secret = |field| PodError::StoreSecret { name: "varve-store".into(), field };
 
     assert_eq!(refused(&|spec| with_volume(spec, host.clone())), PodError::VolumeKind { name: "h".into() });
     assert_eq!(
         refused(&|spec| with_volume(spec, volume("varve-tmp"))),
         PodError::VolumeName { name: "varve-tmp".into() }
     );
-    assert_eq!(refused(&|spec| with_volume(spec, stolen.clone())), store_secret);
+    assert_eq!(refused(&|spec| with_volume(spec, stolen.clone())), store_secret("pod.volumes"));
     assert_eq!(
         refused(&|spec| spec.container.env_from =
             vec![EnvFromSource { secret_ref: Some(from_secret.clone()), ..EnvFromSource::default() }]),
-        store_secret
+        store_secret("container.envFrom")
     );
     assert_eq!(
         refused(&|spec| {
             let source = EnvVarSource { secret_key_ref: Some(key.clone()), ..EnvVarSource::default() };
             spec.container.env = vec![EnvVar { name: "A".into(), value: None, value_from: Some(source) }];
         }),
-        store_secret
+        store_secret("container.env")
     );
     for path in ["/pfs", "/pfs/out", "//pfs/", "/.varve", "/", "/a/../pfs", "relative"] {
         assert_eq!(refused(&|spec| mounted(spec, path)), PodError::MountPath { path: path.into() });
