@@ -252,7 +252,7 @@ impl Work {
                 allows_machine_credentials: false,
             },
         );
-        let mut job = serde_json::to_value(job).unwrap();
+        let mut job = serde_json::to_value(job.unwrap()).unwrap();
         job["metadata"].as_object_mut().unwrap().remove("ownerReferences");
         world.create::<Job>(job).await;
         Self { store, job_uid }
