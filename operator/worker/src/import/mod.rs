@@ -21,6 +21,7 @@ use varve_format::records::{ContentRef, ImportEdit, ImportResults};
 use varve_format::{Hash, Kind, RepoPath};
 use varve_store::{Error as StoreError, Session, Store, backend};
 
+use self::fetch::Fetcher;
 use crate::pod::config::{ConfigError, allowed, parsed, path, read_secret};
 use crate::pod::{ENV_IMPORT_SECRETS, ENV_STORE};
 use crate::termination::Termination;
@@ -110,8 +111,8 @@ async fn run() -> Result<usize, ImportError> {
     let store = Store::open(backend, prefix).await.map_err(to_store)?;
     let fetches = plan(&read_list(&store, job_uid).await?, &secrets).await?;
     let session = store.session();
-    let client = fetch::client()?;
-    let edits = stream::iter(&fetches).map(|fetch| import(&session, &client, fetch)).buffered(FETCHES_AT_ONCE);
+    let fetcher = Fetcher::new()?;
+    let edits = stream::iter(&fetches).map(|fetch| import(&session, &fetcher, fetch)).buffered(FETCHES_AT_ONCE);
     let edits: Vec<ImportEdit> = edits.try_collect().await?;
     session.flush().await.map_err(to_store)?;
     let files = edits.len();
@@ -156,10 +157,10 @@ async fn plan(puts: &[Put], secrets: &std::path::Path) -> Result<Vec<Fetch>, Imp
     Ok(fetches)
 }
 
-async fn import(session: &Session, client: &reqwest::Client, fetch: &Fetch) -> Result<ImportEdit, ImportError> {
+async fn import(session: &Session, fetcher: &Fetcher, fetch: &Fetch) -> Result<ImportEdit, ImportError> {
     let mut tries = 1;
     loop {
-        let error = match import_once(session, client, fetch).await {
+        let error = match import_once(session, fetcher, fetch).await {
             Ok(edit) => return Ok(edit),
             Err(error) => error,
         };
@@ -172,9 +173,9 @@ async fn import(session: &Session, client: &reqwest::Client, fetch: &Fetch) -> R
     }
 }
 
-async fn import_once(session: &Session, client: &reqwest::Client, fetch: &Fetch) -> Result<ImportEdit, ImportError> {
+async fn import_once(session: &Session, fetcher: &Fetcher, fetch: &Fetch) -> Result<ImportEdit, ImportError> {
     let content = match &fetch.from {
-        Source::Url(url) => write(session, url, fetch::open(client, url).await?).await?,
+        Source::Url(url) => write(session, url, fetcher.open(url).await?).await?,
         Source::Object(object) => write(session, &object.shown, object.open().await?).await?,
     };
     tracing::debug!(path = %fetch.to, bytes = content.size, "fetched");
@@ -190,7 +191,14 @@ async fn write(
     from: &str,
     body: impl AsyncRead + Send + Unpin,
 ) -> Result<varve_store::ContentRef, ImportError> {
-    session.write_content(body).await.map_err(|error| ImportError::store(&format!("fetch {from}"), &error))
+    session.write_content(body).await.map_err(|error| match &error {
+        // What is read fails in words of its own.
+        StoreError::Io { source, .. } => {
+            let told = source.get_ref().and_then(|inner| inner.downcast_ref::<ImportError>());
+            told.cloned().unwrap_or_else(|| ImportError::store(&format!("fetch {from}"), &error))
+        }
+        _ => ImportError::store(&format!("fetch {from}"), &error),
+    })
 }
 
 /// Records the result under the first free number: a restarted container has written before.

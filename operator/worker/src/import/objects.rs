@@ -30,7 +30,9 @@ impl Object {
     /// A stream of its bytes; the client checks the announced length.
     pub(crate) async fn open(&self) -> Result<impl AsyncRead + Send + Unpin + use<>, ImportError> {
         let found = self.store.get(&self.key).await.map_err(|error| self.failure(&error))?;
-        Ok(StreamReader::new(found.into_stream().map_err(io::Error::other)))
+        let object = self.clone();
+        let body = found.into_stream().map_err(move |error| io::Error::other(object.failure(&error)));
+        Ok(StreamReader::new(body))
     }
 
     fn failure(&self, error: &object_store::Error) -> ImportError {
