@@ -10,7 +10,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::io::AsyncRead;
 use tokio_util::io::StreamReader;
-use varve_format::RepoPath;
+use varve_format::{RepoPath, escape};
 use varve_store::backend;
 use varve_store::backend::guard::find_refusal;
 
@@ -87,7 +87,7 @@ pub(crate) async fn find(
                 format!("list {url}: the key {key:?} is no legal path: remove or rename it"),
             )
         })?;
-        found.push((path, object(meta.location.clone(), format!("{url}{below}"))));
+        found.push((path, object(meta.location.clone(), format!("{url}{}", escape(below.as_bytes())))));
         if found.len() > max_files {
             return Err(ImportError::never(
                 "TooManyFiles",
