@@ -19,10 +19,11 @@ use varve_api::commit::Put;
 use varve_api::{exit_codes, pod};
 use varve_format::records::{ContentRef, ImportEdit, ImportResults};
 use varve_format::{Hash, Kind, RepoPath};
-use varve_store::{Error as StoreError, Session, Store, backend};
+use varve_store::{Error as StoreError, Session, Store};
 
 use self::fetch::Fetcher;
 use crate::pod::config::{ConfigError, allowed, parsed, path, read_secret};
+use crate::pod::renewing::Renewing;
 use crate::pod::{ENV_IMPORT_SECRETS, ENV_STORE};
 use crate::termination::Termination;
 
@@ -106,9 +107,10 @@ async fn run() -> Result<usize, ImportError> {
     let pod_uid: Uuid = parsed(pod::ENV_POD_UID, "the uid of the pod")?;
     let secrets = path(ENV_IMPORT_SECRETS, pod::IMPORT_PATH);
     let to_store = |error: StoreError| ImportError::store("write to the store", &error);
-    let (backend, prefix) =
-        backend::connect(&read_secret(&path(ENV_STORE, pod::STORE_PATH))?, allowed()).map_err(to_store)?;
-    let store = Store::open(backend, prefix).await.map_err(to_store)?;
+    let folder = path(ENV_STORE, pod::STORE_PATH);
+    let config = read_secret(&folder)?;
+    let (objects, prefix) = Renewing::connect(folder, &config, allowed()).map_err(to_store)?;
+    let store = Store::open(objects, prefix).await.map_err(to_store)?;
     let fetches = plan(&read_list(&store, job_uid).await?, &secrets).await?;
     let session = store.session();
     let fetcher = Fetcher::new()?;

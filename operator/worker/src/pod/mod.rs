@@ -5,6 +5,7 @@
 
 pub(crate) mod config;
 pub(crate) mod layout;
+pub(crate) mod renewing;
 pub(crate) mod socket;
 
 /// Where the shared volume is, for `install` and `keeper`.
