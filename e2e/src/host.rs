@@ -80,6 +80,9 @@ impl Host {
     ///
     /// - `GET /count/x` is counted and answered at once.
     /// - `GET /files/x` gives the file x, or 404.
+    /// - `GET /huge/x` announces more bytes than a file may have, and sends none.
+    /// - `/refuse/507/Code/…` is answered with that status and, as S3 says it, that code: an endpoint of a store that
+    ///   refuses everything.
     pub async fn new() -> Result<Self> {
         let registry = env("VARVE_REGISTRY")?;
         let address = registry.split(':').next().context("VARVE_REGISTRY is address:port")?;
@@ -167,13 +170,23 @@ async fn try_answer(stream: TcpStream, shared: Arc<Shared>) -> Result<()> {
     let (status, body) = match path.strip_prefix('/').and_then(|path| path.split_once('/')) {
         Some(("count", what)) => {
             lock(&shared.calls).push(Call { what: what.to_owned(), at: Instant::now() });
-            ("200 OK", text("ok\n"))
+            ("200 OK".to_owned(), text("ok\n"))
         }
         Some(("files", name)) => match lock(&shared.files).get(name) {
-            Some(content) => ("200 OK", content.clone()),
-            None => ("404 Not Found", text("no such file\n")),
+            Some(content) => ("200 OK".to_owned(), content.clone()),
+            None => ("404 Not Found".to_owned(), text("no such file\n")),
         },
-        _ => ("404 Not Found", text("no such page\n")),
+        Some(("refuse", rest)) => {
+            let (status, code) = rest.split_once('/').unwrap_or((rest, ""));
+            let code = code.split('/').next().unwrap_or_default();
+            let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>refused</Message></Error>");
+            (format!("{status} Refused"), Content::Bytes(body.into()))
+        }
+        Some(("huge", _)) => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 999999999999\r\n\r\n").await?;
+            return Ok(());
+        }
+        _ => ("404 Not Found".to_owned(), text("no such page\n")),
     };
     let length = match &body {
         Content::Bytes(bytes) => bytes.len() as u64,

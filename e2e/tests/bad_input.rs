@@ -99,6 +99,29 @@ async fn a_store_that_does_not_answer_is_tried_again() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_store_that_throttles_is_full_or_tells_another_time_is_told_apart_and_heals() -> Result<()> {
+    let space = Space::new("refusing").await?;
+    let host = Host::new().await?;
+    space.apply(&repo("r")).await?;
+    for (answer, reason, words) in [
+        ("503/SlowDown", "StoreThrottled", "SlowDown: refused: it is tried again by itself"),
+        ("507/XMinioStorageFull", "StoreFull", "the store is full: 507 Insufficient Storage: XMinioStorageFull"),
+        ("403/QuotaExceeded", "StoreFull", "make room there"),
+        ("403/RequestTimeTooSkewed", "StoreClockSkewed", "set the clocks right"),
+    ] {
+        let mut config = store::config(&store::url(&space.name)?)?;
+        config.insert("aws_endpoint".into(), format!("{}/refuse/{answer}", host.url));
+        space.store_secret(&config).await?;
+        let is = |repo: &Repo| shown(repo).contains(reason);
+        let seen = shown(&space.wait("r", SOON, is).await?);
+        assert!(seen.contains(words) && seen.contains("varve-store"), "{answer}: {seen}");
+    }
+    space.with_store().await?;
+    space.ready::<Repo>("r", SOON).await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_url_that_makes_no_sense_is_named() -> Result<()> {
     let space = Space::new("url").await?;
     for url in ["ftp://bucket/x", "file:///etc", "no url"] {
@@ -249,7 +272,7 @@ async fn a_name_that_the_store_knows_with_another_spec_is_taken() -> Result<()> 
 }
 
 #[tokio::test]
-async fn a_url_that_answers_404_fails_the_commit_and_is_named() -> Result<()> {
+async fn a_url_with_nothing_or_too_much_behind_it_fails_the_commit_and_is_named() -> Result<()> {
     let space = Space::new("import").await?;
     let host = Host::new().await?;
     space.with_store().await?;
@@ -264,6 +287,9 @@ async fn a_url_that_answers_404_fails_the_commit_and_is_named() -> Result<()> {
     space.ready::<Commit>("good", PODS).await?;
     assert_eq!(space.files("r", "main").await?["/f"], "fetched");
     says(&space.stalled::<Commit>("bad", PODS).await?, "ImportFailed", &[&missing, "404"]);
+    let huge = format!("{}/huge/file", host.url);
+    space.apply(&put("huge", &huge)).await?;
+    says(&space.stalled::<Commit>("huge", PODS).await?, "ImportFailed", &[&huge, "announced 999999999999 bytes"]);
     Ok(())
 }
 

@@ -64,8 +64,31 @@ pub(crate) fn path(field: &str) -> Value {
     ])
 }
 
+/// Variables by which shells and interpreters are told how to run: with the path of an input in one of them, a program
+/// would read its start-up files or libraries from the data, or split words at `/`.
+const INTERPRETERS_OWN: [&str; 17] = [
+    "IFS",
+    "ENV",
+    "PS4",
+    "CDPATH",
+    "BASH_ENV",
+    "BASHOPTS",
+    "SHELLOPTS",
+    "PYTHONPATH",
+    "PYTHONHOME",
+    "PYTHONSTARTUP",
+    "PERL5OPT",
+    "PERL5LIB",
+    "RUBYOPT",
+    "RUBYLIB",
+    "NODE_OPTIONS",
+    "NODE_PATH",
+    "JAVA_TOOL_OPTIONS",
+];
+
 /// The name of an input, which is also a folder under `/pfs` and an environment variable.
 pub(crate) fn input_name(field: &str) -> Value {
+    let interpreters_own = INTERPRETERS_OWN.map(|name| format!("'{name}'")).join(", ");
     json!([
         {
             "rule": "self.matches('^[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?$')",
@@ -74,6 +97,10 @@ pub(crate) fn input_name(field: &str) -> Value {
         {
             "rule": "!(self in ['out', 'PATH', 'HOME']) && !self.startsWith('LD_') && !self.startsWith('VARVE_') && !self.startsWith('PACH_') && !self.startsWith('KUBERNETES_') && !self.endsWith('_COMMIT')",
             "message": format!("{field} may not be out, PATH, HOME, LD_*, VARVE_*, PACH_*, KUBERNETES_* or *_COMMIT, which mean something else to the code that runs"),
+        },
+        {
+            "rule": format!("!(self in [{interpreters_own}])"),
+            "message": format!("{field} may not be {}: by these, shells and interpreters are told how to run", INTERPRETERS_OWN.join(", ")),
         },
     ])
 }

@@ -6,8 +6,10 @@
 
 use std::time::Duration;
 
+use kube::client::ClientBuilder;
 use kube::{Client, Config};
 
+use crate::clock::ServersTime;
 use crate::error::{Error, Result};
 
 /// Longest wait for a connection.
@@ -29,9 +31,13 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Clients for one configuration.
-    pub fn from_config(config: &Config) -> Result<Self> {
-        Ok(Self { watch: client(config, WATCH_TIMEOUT)?, write: client(config, READ_TIMEOUT)? })
+    /// Clients for one configuration, whose answers tell the time.
+    pub(crate) fn from_config(config: &Config, time: &ServersTime) -> Result<Self> {
+        let client = |timeout| {
+            let builder = ClientBuilder::try_from(patient(config, timeout)).map_err(Error::api("set up a client"))?;
+            Ok::<_, Error>(builder.with_layer(&time.layer()).build())
+        };
+        Ok(Self { watch: client(WATCH_TIMEOUT)?, write: client(READ_TIMEOUT)? })
     }
 }
 
@@ -42,15 +48,16 @@ pub async fn infer() -> Result<Config> {
 
 /// A client for the lease alone. It belongs to the runtime that it is made on.
 pub(crate) fn lease(config: &Config) -> Result<Client> {
-    client(config, LEASE_TIMEOUT)
+    Client::try_from(patient(config, LEASE_TIMEOUT)).map_err(Error::api("set up a client"))
 }
 
-fn client(config: &Config, read_timeout: Duration) -> Result<Client> {
+/// The same configuration with waits of ours.
+fn patient(config: &Config, read_timeout: Duration) -> Config {
     let mut config = config.clone();
     config.connect_timeout = Some(CONNECT_TIMEOUT.min(read_timeout));
     config.read_timeout = Some(read_timeout);
     config.write_timeout = Some(read_timeout);
     config.reset_reader_on_write = true;
     config.default_retry = false;
-    Client::try_from(config).map_err(Error::api("set up a client"))
+    config
 }

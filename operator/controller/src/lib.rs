@@ -9,6 +9,7 @@ pub mod act;
 pub mod args;
 pub mod cache;
 pub mod clients;
+mod clock;
 pub mod commit;
 pub mod cx;
 pub mod error;
@@ -37,6 +38,7 @@ use kube::{Api, ResourceExt};
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+use varve_store::SystemEnvironment;
 
 pub use args::Args;
 pub use cx::{Cx, Outside, Settings};
@@ -123,7 +125,8 @@ pub async fn run_until(args: Args, faults: Arc<dyn FaultHook>, stop: Cancellatio
     // One crypto provider for all clients. An error says that there is one already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let config = clients::infer().await?;
-    let clients = Clients::from_config(&config)?;
+    let time = clock::ServersTime::new(Arc::new(SystemEnvironment));
+    let clients = Clients::from_config(&config, &time)?;
     let cluster = cluster(&clients).await?;
     let metrics = Arc::new(Metrics::new());
     let (leading_sender, leading) = watch::channel(false);
@@ -148,7 +151,7 @@ pub async fn run_until(args: Args, faults: Arc<dyn FaultHook>, stop: Cancellatio
             faults: faults.clone(),
             metrics: metrics.clone(),
             memory: memory.clone(),
-            outside: Outside::default(),
+            outside: Outside { environment: Arc::new(time.clone()), ..Outside::default() },
         };
         contexts.push(Cx::new(clients.clone(), caches, settings.clone(), world));
     }

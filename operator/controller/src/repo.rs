@@ -192,7 +192,10 @@ pub(crate) fn tell(error: &Error) -> Standing {
     let (reason, message) = match error {
         Error::Told { reason, message, .. } => (*reason, message.clone()),
         Error::Api { .. } | Error::Timeout { .. } => (Reason::ApiError, chain(error)),
-        Error::Store { source, .. } => (stores::reason(source), stores::told(&chain(error), source)),
+        Error::Store { source, .. } => {
+            let words = stores::told(&chain(error), source);
+            (stores::reason(source), format!("{words}{}", stores::remedy(source)))
+        }
         Error::HeadMoved { .. } | Error::NotLeading | Error::Injected { .. } => (Reason::Progressing, chain(error)),
         Error::Pages { .. } | Error::Bug(_) => (Reason::InternalError, chain(error)),
     };

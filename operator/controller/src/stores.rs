@@ -238,19 +238,33 @@ fn config(name: &str, secret: &Secret) -> Result<BTreeMap<String, String>> {
 /// What the store's error means for whoever uses the Secret, with the remedy.
 pub fn about(secret: &str, error: &varve_store::Error) -> Error {
     let words = told(&chain(error), error);
-    let remedy = match error {
-        E::Config { .. } => ": correct the Secret",
-        E::BucketNotFound { .. } => ": create the bucket, or correct url in the Secret",
+    let retry = if error.is_retryable() { Retry::Backoff } else { Retry::WhenChanged };
+    let message = format!("store of Secret {secret}: {words}{}", remedy(error));
+    Error::Told { reason: reason(error), message, retry }
+}
+
+/// What to do about an error of the store, to stand after its words; empty where these name it themselves.
+pub fn remedy(error: &varve_store::Error) -> &'static str {
+    match error {
+        E::Config { .. } => ": correct the store's Secret",
+        E::BucketNotFound { .. } => ": create the bucket, or correct url in the store's Secret",
         E::AccessDenied { .. } => {
-            ": correct the credentials in the Secret, or allow them to read, write and list this bucket"
+            ": correct the credentials in the store's Secret, or allow them to read, write and list this bucket"
+        }
+        E::Unreachable { what, .. } if what.contains("certificate") => {
+            ": put the certificate of the authority that signed the store's own into key ca.crt of the store's Secret"
         }
         E::Unreachable { .. } => ": check endpoint and network; it is tried again by itself",
+        E::Throttled { .. } => {
+            ": it is tried again by itself; if it stays, have the store's limit raised, or run less at once"
+        }
+        E::Full { .. } => ": make room there, or have its quota raised; it is tried again by itself",
+        E::ClockSkewed { .. } => {
+            ": set the clocks right, of the cluster's nodes and of the store's machine; it is tried again by itself"
+        }
         error if error.is_retryable() => ": it is tried again by itself",
-        // Its own words name the remedy.
         _ => "",
-    };
-    let retry = if error.is_retryable() { Retry::Backoff } else { Retry::WhenChanged };
-    Error::Told { reason: reason(error), message: format!("store of Secret {secret}: {words}{remedy}"), retry }
+    }
 }
 
 /// A store's words without what is another each time (how long it took, the request's id) and without XML:
@@ -319,6 +333,9 @@ pub fn reason(error: &varve_store::Error) -> Reason {
         E::BucketNotFound { .. } => Reason::StoreBucketMissing,
         E::AccessDenied { .. } => Reason::StoreUnauthorized,
         E::Unreachable { .. } | E::Backend { .. } | E::Io { .. } => Reason::StoreUnreachable,
+        E::Throttled { .. } => Reason::StoreThrottled,
+        E::Full { .. } => Reason::StoreFull,
+        E::ClockSkewed { .. } => Reason::StoreClockSkewed,
         E::OwnedElsewhere { .. } => Reason::StoreOwnedElsewhere,
         E::FeatureUnknown { .. } => Reason::StoreTooNew,
         E::Corrupt { .. }
@@ -337,6 +354,8 @@ pub fn reason(error: &varve_store::Error) -> Reason {
 
 #[cfg(test)]
 mod tests {
+    use varve_api::conditions::State;
+
     use super::*;
 
     #[test]
@@ -397,5 +416,30 @@ mod tests {
         assert_eq!((reason, retry), (Reason::StoreUnauthorized, Retry::WhenChanged));
         assert!(message.contains("Secret bucket-a") && message.contains("InvalidAccessKeyId"));
         assert!(message.contains("correct the credentials"));
+    }
+
+    #[test]
+    fn each_refusal_of_a_store_has_its_reason_and_its_remedy() {
+        use varve_store::Error as E;
+        let (doing, what) = ("write v1/store.json".to_owned(), "507 Insufficient Storage".to_owned());
+        let cases = [
+            (E::Throttled { doing: doing.clone(), what: what.clone() }, Reason::StoreThrottled, "run less at once"),
+            (E::Full { doing: doing.clone(), what: what.clone() }, Reason::StoreFull, "make room there"),
+            (E::ClockSkewed { doing: doing.clone(), what }, Reason::StoreClockSkewed, "set the clocks right"),
+            (
+                E::Unreachable { doing, what: "invalid peer certificate: UnknownIssuer".into() },
+                Reason::StoreUnreachable,
+                "into key ca.crt",
+            ),
+        ];
+        for (error, wanted, remedy) in cases {
+            // Of a Secret that is being opened, and in the middle of work.
+            let Error::Told { reason, message, retry } = about("bucket-a", &error) else { panic!("must be told") };
+            assert_eq!((reason, retry), (wanted, Retry::Backoff), "{message}");
+            assert!(message.contains("Secret bucket-a") && message.contains(remedy), "{message}");
+            let (state, reason, message) = crate::repo::tell(&Error::store("record a commit")(error));
+            assert_eq!((state, reason), (State::Reconciling, wanted), "{message}");
+            assert!(message.starts_with("record a commit: write ") && message.contains(remedy), "{message}");
+        }
     }
 }

@@ -6,14 +6,14 @@
 use std::fs::{File, Permissions};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use futures::TryStreamExt;
 use rustix::fs::{Mode, OFlags, fchmod, mkdirat, open, openat, symlinkat};
 use rustix::io::Errno;
 use tokio::io::AsyncWriteExt;
-use varve_format::RepoPath;
+use varve_format::{RepoPath, escape};
 
 use crate::content::budget::Budget;
 use crate::error::{Error, Result};
@@ -33,7 +33,7 @@ const MAX_TARGET: u64 = 4095;
 struct Place {
     root: Arc<OwnedFd>,
     /// The root's own path, for messages.
-    shown: Arc<Path>,
+    folder: Arc<Path>,
     below: RepoPath,
 }
 
@@ -45,14 +45,14 @@ impl Store {
         let Entry::Directory(tree) = entry else {
             let below = name_of(dest)?;
             let folder = dest.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            let place = Place { root: open_folder(folder).await?, shown: folder.into(), below };
+            let place = Place { root: open_folder(folder).await?, folder: folder.into(), below };
             return self.checkout_file(entry, &place, budget).await;
         };
         let root = make_folder(dest).await?;
-        let shown: Arc<Path> = dest.into();
+        let folder: Arc<Path> = dest.into();
         self.walk(tree)
             .try_for_each_concurrent(FILES_IN_FLIGHT, |(below, entry)| {
-                let place = Place { root: root.clone(), shown: shown.clone(), below };
+                let place = Place { root: root.clone(), folder: folder.clone(), below };
                 let budget = budget.clone();
                 async move { self.checkout_file(&entry, &place, budget).await }
             })
@@ -74,7 +74,7 @@ impl Store {
     }
 
     async fn write_out(&self, content: &ContentRef, place: &Place, mode: u32, budget: Budget) -> Result<()> {
-        let doing = || format!("write {}", place.path().display());
+        let doing = || format!("write {}", place.shown());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opening = place.make(move |folder, name| openat(folder, name, flags, Mode::from_raw_mode(mode | 0o200)));
         let mut file = tokio::fs::File::from_std(File::from(opening.await?));
@@ -89,8 +89,9 @@ impl Store {
 }
 
 impl Place {
-    fn path(&self) -> PathBuf {
-        self.shown.join(self.below.as_str())
+    /// The whole path, for messages: a name in a tree may hold line breaks.
+    fn shown(&self) -> String {
+        escape(self.folder.join(self.below.as_str()).as_os_str().as_encoded_bytes())
     }
 
     /// Makes the last name, in its folder by descriptor; folders on the way are made where they are not there yet.
@@ -111,14 +112,14 @@ impl Place {
         let outcome = outcome.await.map_err(|_| Error::SessionEnded)?;
         outcome.map_err(|error| match error {
             Errno::EXIST | Errno::NOTDIR | Errno::LOOP if self.below.names().count() > 1 => self.taken(),
-            error => Error::io(format!("make {}", self.path().display()), error.into()),
+            error => Error::io(format!("make {}", self.shown()), error.into()),
         })
     }
 
     /// A tree has each name once, so a checkout never meets what it made itself, unless the tree is not one.
     fn taken(&self) -> Error {
         let why = "one of its names stands there already, as something else: the tree has it more than once";
-        Error::corrupt(format!("the path {}", self.path().display()), why)
+        Error::corrupt(format!("the path {}", self.shown()), why)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What can go wrong with a store, by cause: each error knows its reason (a bounded set of words that conditions,
 //! events and logs use) and whether trying again can help.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -43,7 +44,31 @@ pub enum Error {
         /// The cause in the client's words.
         what: String,
     },
-    /// The store answered with an error of its own (throttling, an internal error) until retries ran out.
+    /// The store wants fewer requests, and went on saying so until retries ran out.
+    #[error("{doing}: the store asks for fewer requests: {what}")]
+    Throttled {
+        /// What was being done.
+        doing: String,
+        /// The store's own words.
+        what: String,
+    },
+    /// The store has no room left, or its owner's share of it is used up.
+    #[error("{doing}: the store is full: {what}")]
+    Full {
+        /// What was being done.
+        doing: String,
+        /// The store's own words.
+        what: String,
+    },
+    /// The store refuses what is signed because our clock and its own differ too much.
+    #[error("{doing}: the store's clock and this machine's differ too much: {what}")]
+    ClockSkewed {
+        /// What was being done.
+        doing: String,
+        /// The store's own words.
+        what: String,
+    },
+    /// The store answered with an error of its own until retries ran out.
     #[error("{doing}: {source}")]
     Backend {
         /// What was being done.
@@ -250,6 +275,9 @@ impl Error {
             Self::BucketNotFound { .. } => "StoreBucketMissing",
             Self::AccessDenied { .. } => "StoreUnauthorized",
             Self::Unreachable { .. } => "StoreUnreachable",
+            Self::Throttled { .. } => "StoreThrottled",
+            Self::Full { .. } => "StoreFull",
+            Self::ClockSkewed { .. } => "StoreClockSkewed",
             Self::Backend { .. } => "StoreError",
             Self::ObjectMissing { .. } => "ObjectMissing",
             Self::Corrupt { .. } | Self::Node { .. } | Self::Decode { .. } | Self::SealMismatch { .. } => {
@@ -270,9 +298,19 @@ impl Error {
         }
     }
 
-    /// Whether the same call may succeed later without anybody changing data or configuration.
+    /// Whether the same call may succeed later without anybody changing data or configuration of ours: a full store
+    /// gets room, and a clock is set right, where nobody tells us.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Backend { .. } | Self::Io { .. } | Self::SessionEnded)
+        matches!(
+            self,
+            Self::Unreachable { .. }
+                | Self::Throttled { .. }
+                | Self::Full { .. }
+                | Self::ClockSkewed { .. }
+                | Self::Backend { .. }
+                | Self::Io { .. }
+                | Self::SessionEnded
+        )
     }
 
     /// Whether the store itself (its address, bucket or credentials) is at fault, rather than what was asked.
@@ -283,6 +321,9 @@ impl Error {
                 | Self::BucketNotFound { .. }
                 | Self::AccessDenied { .. }
                 | Self::Unreachable { .. }
+                | Self::Throttled { .. }
+                | Self::Full { .. }
+                | Self::ClockSkewed { .. }
                 | Self::Backend { .. }
                 | Self::OwnedElsewhere { .. }
                 | Self::FeatureUnknown { .. }
@@ -322,13 +363,27 @@ impl Error {
         if is_missing_bucket(&source, &what) {
             return Self::BucketNotFound { what };
         }
+        let doing = doing.to_owned();
+        // By the store's words before the kind of error: of these, some come with a status that says something else.
+        if is_full(&source, &what) {
+            return Self::Full { doing, what: answer(&what) };
+        }
+        if is_throttling(&what) {
+            return Self::Throttled { doing, what: answer(&what) };
+        }
+        if has_code(&what, CLOCK_CODES) || what.contains("Request date header too old") {
+            return Self::ClockSkewed { doing, what: answer(&what) };
+        }
+        if has_code(&what, TOKEN_CODES) {
+            return Self::AccessDenied { doing, what };
+        }
         match &source {
             object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
-                Self::AccessDenied { doing: doing.to_owned(), what }
+                Self::AccessDenied { doing, what }
             }
             object_store::Error::NotFound { path, .. } => Self::ObjectMissing { key: path.clone() },
-            _ if is_connection(&source) => Self::Unreachable { doing: doing.to_owned(), what },
-            _ => Self::Backend { doing: doing.to_owned(), source: Arc::new(source) },
+            _ if is_connection(&source) => Self::Unreachable { doing, what },
+            _ => Self::Backend { doing, source: Arc::new(source) },
         }
     }
 }
@@ -339,6 +394,45 @@ fn is_missing_bucket(error: &object_store::Error, what: &str) -> bool {
         && ["NoSuchBucket", "ContainerNotFound", "The specified bucket does not exist"]
             .iter()
             .any(|words| what.contains(words))
+}
+
+/// For a store that is full, or a user's share of it: MinIO's two, and Ceph's, with status 403.
+const FULL_CODES: &[&str] = &["XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "QuotaExceeded"];
+/// For too many requests: S3's and Google's, and last Azure's.
+const THROTTLE_CODES: &[&str] =
+    &["SlowDown", "TooManyRequests", "RequestLimitExceeded", "Throttling", "ThrottlingException", "ServerBusy"];
+/// For a signature of another time than the store's.
+const CLOCK_CODES: &[&str] = &["RequestTimeTooSkewed"];
+/// For a session token that is over, which S3 says with status 400.
+const TOKEN_CODES: &[&str] = &["ExpiredToken", "InvalidToken", "TokenRefreshRequired"];
+
+/// Whether the store's answer has one of these as its code. As an element, since the words around it hold keys and
+/// addresses of the user's choice.
+fn has_code(what: &str, codes: &[&str]) -> bool {
+    codes.iter().any(|code| what.contains(&format!("<Code>{code}</Code>")))
+}
+
+fn has_status(what: &str, status: u16) -> bool {
+    what.contains(&format!("status code: {status} "))
+}
+
+fn is_throttling(what: &str) -> bool {
+    has_status(what, 429) || has_code(what, THROTTLE_CODES)
+}
+
+fn is_full(error: &object_store::Error, what: &str) -> bool {
+    let mut causes = std::iter::successors(Some(error as &(dyn std::error::Error + 'static)), |error| error.source());
+    let is_disk = causes.any(|error| {
+        let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        kind.is_some_and(|kind| matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
+    });
+    // A server over a folder hands on what its own disk says.
+    is_disk || has_status(what, 507) || has_code(what, FULL_CODES) || what.contains("no space left on device")
+}
+
+/// What the server said, without what we had asked it and how often.
+fn answer(what: &str) -> String {
+    what.rsplit_once("status code: ").map_or(what, |(_, said)| said).to_owned()
 }
 
 fn is_connection(error: &object_store::Error) -> bool {

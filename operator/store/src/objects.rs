@@ -201,10 +201,12 @@ impl Objects {
         };
         let skip = if self.prefix.as_ref().is_empty() { 0 } else { self.prefix.as_ref().len() + 1 };
         let doing = format!("list {folder}");
-        Ok(listed
+        let keys = listed
             .map_ok(move |object| object.location.as_ref()[skip..].to_owned())
-            .map_err(move |error| Error::backend(&doing, error))
-            .boxed())
+            .map_err(move |error| Error::backend(&doing, error));
+        // Not every server knows from where on it is asked to list: Azure's emulator lists from the start.
+        let after = after.map(str::to_owned);
+        Ok(keys.try_filter(move |key| std::future::ready(Some(key) > after.as_ref())).boxed())
     }
 
     /// Removes an object; it need not be there.

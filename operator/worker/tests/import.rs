@@ -12,6 +12,9 @@ use uuid::Uuid;
 use varve_format::records::ImportResults;
 use varve_store::ContentRef;
 
+/// Less than a user gets, so that it is soon passed.
+const MAX_UNANNOUNCED_BYTES: usize = 1 << 20;
+
 /// Serves one fixed answer for each path, for as long as the test lives.
 fn serve(answers: &'static [(&'static str, &'static str)]) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -50,6 +53,7 @@ async fn import(world: &World, wanted: serde_json::Value) -> Imported {
     let log = world.path("termination");
     let output = Command::new(program())
         .arg("import")
+        .env("VARVE_IMPORT_MAX_UNANNOUNCED_BYTES", MAX_UNANNOUNCED_BYTES.to_string())
         .env("VARVE_IMPORT", list.to_string())
         .env("VARVE_JOB_UID", commit.to_string())
         .env("VARVE_POD_UID", Uuid::now_v7().to_string())
@@ -119,8 +123,51 @@ async fn an_answer_shorter_than_announced_is_no_file() {
     let address = serve(&[("/short", "200 OK\r\ncontent-length: 100\r\nconnection: close\r\n\r\nonly this")]);
     let world = World::with(&[]).await;
     let imported = import(&world, serde_json::json!([{"path": "/a", "url": format!("http://{address}/short")}])).await;
-    assert_eq!(imported.code, Some(75), "{}", imported.message);
+    assert_eq!((imported.code, imported.reason.as_str()), (Some(75), "UrlUnreachable"), "{}", imported.message);
     assert!(imported.message.contains("/short") && imported.results.is_none(), "{}", imported.message);
+}
+
+/// Answers with a body in chunks of 64 KiB, so many of them, or for ever.
+fn serve_chunks(chunks: usize) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = [0; 4096];
+        let _ = stream.read(&mut request);
+        let mut send = |bytes: &[u8]| stream.write_all(bytes).is_ok();
+        let chunk = ["10000\r\n".as_bytes(), &[b'x'; 0x10000], b"\r\n"].concat();
+        let begun = send(b"HTTP/1.1 200 OK\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n");
+        if begun && (0..chunks).all(|_| send(&chunk)) {
+            send(b"0\r\n\r\n");
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_url_without_end_is_given_up_and_one_without_a_length_is_fetched() {
+    let world = World::with(&[]).await;
+    let url = format!("http://{}/log", serve_chunks(usize::MAX));
+    let endless = import(&world, serde_json::json!([{"path": "/a", "url": url}])).await;
+    assert_eq!((endless.code, endless.reason.as_str()), (Some(41), "TooLarge"), "{}", endless.message);
+    let said = "the server does not say how long it is, and went on after 1048576 bytes";
+    assert!(endless.message.contains(&url) && endless.message.contains(said), "{}", endless.message);
+    assert!(endless.results.is_none());
+
+    let url = format!("http://{}/log", serve_chunks(MAX_UNANNOUNCED_BYTES / 0x10000));
+    let imported = import(&world, serde_json::json!([{"path": "/a", "url": url}])).await;
+    assert_eq!((imported.code, imported.reason.as_str()), (Some(0), "Imported"), "{}", imported.message);
+    assert_eq!(text(&world, &imported.results.unwrap(), "a").await.len(), MAX_UNANNOUNCED_BYTES);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_length_that_no_file_may_have_is_refused_before_it_is_fetched() {
+    let address = serve(&[("/huge", "200 OK\r\ncontent-length: 999999999999\r\n\r\n")]);
+    let world = World::with(&[]).await;
+    let imported = import(&world, serde_json::json!([{"path": "/a", "url": format!("http://{address}/huge")}])).await;
+    assert_eq!((imported.code, imported.reason.as_str()), (Some(41), "TooLarge"), "{}", imported.message);
+    assert!(imported.message.contains("announced 999999999999 bytes"), "{}", imported.message);
 }
 
 #[tokio::test(flavor = "multi_thread")]

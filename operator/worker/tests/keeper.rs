@@ -230,7 +230,9 @@ async fn what_no_repo_can_hold_fails_the_datum_and_is_named() {
         ("ln -s ../../../../../../etc/passwd climbing", "climbing", "leads out of"),
         ("ln -s b a; ln -s a b", "out/", "round in a circle"),
         ("mkdir d; mkfifo d/pipe", "d/pipe", "a FIFO"),
-        (r#"touch "$(printf 'bad\377name')""#, "bad", "UTF-8"),
+        (r#"touch "$(printf 'bad\377name')""#, r"out/bad\xffname", "UTF-8"),
+        (r#"mkfifo "$(printf 'two\nlines')""#, r"out/two\nlines can't be used", "a FIFO"),
+        (r#"ln -s "$(printf 'two\nlines')" link"#, "out/link", r"to two\nlines leads to nothing"),
         ("cd ..; rm -r out; ln -s /etc out", "out", "no directory"),
     ];
     let device = ("mknod null c 1 3", "null", "a device");

@@ -4,6 +4,7 @@
 //! and misses is installed where that is possible ([`packages`]), and named where it isn't.
 
 mod apply;
+mod azurite;
 mod bench;
 mod bucket;
 mod cluster;

@@ -45,6 +45,9 @@ const IMAGES: &[Package] = &[
     Package { name: "python3-pip", shown_by: Module("pip") },
 ];
 
+const NODE: &[Package] =
+    &[Package { name: "nodejs", shown_by: Program("node") }, Package { name: "npm", shown_by: Program("npm") }];
+
 /// What the test cluster needs.
 pub(crate) fn for_the_cluster() -> Result<()> {
     if !is_root() {
@@ -80,6 +83,11 @@ pub(crate) fn for_the_images() -> Result<()> {
 /// What the test suite needs besides: the independent reader of the format is Python.
 pub(crate) fn for_the_tests() -> Result<()> {
     install(&IMAGES[2..])
+}
+
+/// What fetching and running azurite needs.
+pub(crate) fn for_azurite() -> Result<()> {
+    install(NODE)
 }
 
 /// A file out of a Debian package that is not installed, since the machine may have another of its kind. None where

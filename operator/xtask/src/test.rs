@@ -3,12 +3,14 @@
 //! A step that fails does not keep the later ones from telling what they know, except that nothing runs on a
 //! cluster that is not there. The cluster is the tests' own and is taken down in any case.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::azurite::Azurite;
 use crate::cluster::{Access, Cluster};
 use crate::{apply, bucket, e2e, generate, images, packages, run, soak};
 
@@ -54,6 +56,11 @@ pub(crate) fn test() -> ExitCode {
     step("generated files", &mut |_| generate::generate(true));
     step("cargo test", &mut |count| counted(&mut run::cargo(["test", "--workspace", "--no-fail-fast"]), count));
 
+    step("the store's conformance, on Azure", &mut |count| {
+        let azurite = Azurite::start()?;
+        conformance(&azurite.url(), &azurite.settings(), count)
+    });
+
     step("a thousand lives", &mut |count| {
         soak::lives()?;
         count.passed += 1;
@@ -68,7 +75,10 @@ pub(crate) fn test() -> ExitCode {
         Ok(())
     }) {
         let access = access.expect("set just now");
-        step("the store's conformance, on S3", &mut |count| conformance(&access, count));
+        step("the store's conformance, on S3", &mut |count| {
+            let url = format!("s3://varve/conformance-{}", std::process::id());
+            conformance(&url, &bucket::settings(&access), count)
+        });
         step("kubectl beside varve dev", &mut |count| kubectl(&access, count));
         step("the real cluster", &mut |count| on_the_cluster(&access, count));
     }
@@ -85,13 +95,13 @@ pub(crate) fn test() -> ExitCode {
     if failures.is_empty() && cluster_is_gone { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// What every backend must pass, on the cluster's bucket. With `--workspace`, so that cargo uses what it built already:
-/// for one package alone it would build the dependencies again with other features.
-fn conformance(access: &Access, count: &mut Count) -> Result<()> {
+/// What every backend must pass, on a bucket. With `--workspace`, so that cargo uses what it built already: for one
+/// package alone it would build the dependencies again with other features.
+fn conformance(url: &str, settings: &BTreeMap<String, String>, count: &mut Count) -> Result<()> {
     let mut command = run::cargo(["test", "--workspace", "--test", "conformance", "--test", "backends"]);
-    command.args(["--", "--include-ignored"]); // those that need a bucket
-    command.env("VARVE_TEST_STORE_URL", format!("s3://varve/conformance-{}", std::process::id()));
-    for (key, value) in bucket::settings(access) {
+    command.args(["--", "--include-ignored", "bucket"]); // the others have run
+    command.env("VARVE_TEST_STORE_URL", url);
+    for (key, value) in settings {
         command.env(format!("VARVE_TEST_STORE_{}", key.to_uppercase()), value);
     }
     counted(&mut command, count)

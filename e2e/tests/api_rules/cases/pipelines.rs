@@ -95,6 +95,13 @@ pub(super) fn input_cases() -> Vec<Case> {
     {
         cases.push(case("Pipeline", &one(json!({ "name": name, "glob": "/" })), reserved));
     }
+    for name in ["IFS", "ENV", "BASH_ENV", "PYTHONSTARTUP", "PERL5OPT", "RUBYLIB", "NODE_OPTIONS", "JAVA_TOOL_OPTIONS"]
+    {
+        let told = "name may not be IFS, ENV, PS4,";
+        cases.push(case("Pipeline", &one(json!({ "name": name, "glob": "/" })), told));
+    }
+    let mounted = one(json!({ "name": "a", "as": "BASH_ENV", "glob": "/" }));
+    cases.push(case("Pipeline", &mounted, "as may not be IFS, ENV, PS4,"));
     cases
 }
 

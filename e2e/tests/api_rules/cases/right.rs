@@ -45,6 +45,13 @@ pub(crate) fn right() -> Vec<Value> {
         ),
         object(
             "Pipeline",
+            "shell-words",
+            pipeline_spec(
+                &json!({ "inputs": (["if", "for", "done", "env", "ifs", "python"].map(|name| json!({ "name": name, "glob": "/" }))) }),
+            ),
+        ),
+        object(
+            "Pipeline",
             &"p".repeat(52),
             pipeline_spec(&json!({
                 "inputs": [

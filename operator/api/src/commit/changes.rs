@@ -50,7 +50,8 @@ pub struct Put {
     #[schemars(length(max = 131_072))]
     pub text: Option<String>,
 
-    /// Where to fetch the file: http or https. It is fetched by a pod in this namespace.
+    /// Where to fetch the file: http or https. It is fetched by a pod in this namespace. Where the server does not say
+    /// how long it is, it may have at most 64 GiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096), extend("x-kubernetes-validations" = schema::rules(&[(
         "self.startsWith('https://') || self.startsWith('http://')",

@@ -62,6 +62,12 @@ reasons! {
         StoreBucketMissing => "Make the bucket, or correct `url` in the Secret.",
         /// The store does not answer, or fails; it is tried again.
         StoreUnreachable => "Nothing, if it passes. If it stays: check `url` and the network between cluster and store.",
+        /// The store asks for fewer requests than come; what was refused is tried again, later and later.
+        StoreThrottled => "Nothing, if it passes. If it stays: have the store's limit raised, or run less at once (a Pipeline's `parallelism`).",
+        /// The store has no room left, or what its owner grants is used up; what was refused is tried again.
+        StoreFull => "Make room in the store, or have its quota raised. What is recorded stays, and work goes on by itself.",
+        /// The store refuses requests because its clock and ours differ too much.
+        StoreClockSkewed => "Set the clocks right, of the cluster's nodes and of the store's machine (NTP). It heals by itself then.",
         /// The store belongs to another cluster or namespace.
         StoreOwnedElsewhere => "Use another prefix; or, if the owner is gone for good, paste the id that the message names as `adopt` into the Secret.",
         /// An object in the store is damaged or lacks.

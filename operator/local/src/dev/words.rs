@@ -9,12 +9,15 @@ use super::looks::{Looks, shown_name};
 /// Reasons of Pipelines that need no line: their Jobs have one, or nothing has happened.
 const QUIET_REASONS: [Reason; 4] = [Reason::UpToDate, Reason::JobRunning, Reason::WaitingForInput, Reason::Progressing];
 /// Reasons of what goes on by itself once somebody makes room, or something outside answers.
-const WAITING_REASONS: [Reason; 5] = [
+const WAITING_REASONS: [Reason; 8] = [
     Reason::Unschedulable,
     Reason::PodsCannotStart,
     Reason::ImagePullFailed,
     Reason::ImageUnreachable,
     Reason::StoreUnreachable,
+    Reason::StoreThrottled,
+    Reason::StoreFull,
+    Reason::StoreClockSkewed,
 ];
 
 /// Those of them that a Pipeline has from its Job, which tells them itself.

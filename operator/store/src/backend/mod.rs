@@ -151,17 +151,10 @@ fn memory(url: &Url) -> Arc<dyn ObjectStore> {
 /// unreachable address apart before anything depends on them.
 pub async fn probe(store: &Arc<dyn ObjectStore>, prefix: &Path) -> Result<()> {
     let path = prefix.clone().join("v1").join("store.json");
-    match store.head(&path).await {
-        Ok(_) => Ok(()),
-        // HEAD answers carry no body, and so no word on what is missing: ask again with a GET.
-        Err(object_store::Error::NotFound { .. }) => match store.get(&path).await {
-            Ok(_) => Ok(()),
-            Err(error) => match Error::backend("look at the store", error) {
-                Error::ObjectMissing { .. } => Ok(()),
-                error => Err(error),
-            },
-        },
-        Err(error) => Err(Error::backend("look at the store", error)),
+    // No HEAD: its answer has no body, and so no word on what is missing or why it is refused.
+    match store.get(&path).await.map_err(|error| Error::backend("look at the store", error)) {
+        Ok(_) | Err(Error::ObjectMissing { .. }) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

@@ -19,9 +19,11 @@ use varve_api::commit::Put;
 use varve_api::{exit_codes, pod};
 use varve_format::records::{ContentRef, ImportEdit, ImportResults};
 use varve_format::{Hash, Kind, RepoPath};
-use varve_store::{Error as StoreError, Session, Store, backend};
+use varve_store::{Error as StoreError, Session, Store};
 
+use self::fetch::Fetcher;
 use crate::pod::config::{ConfigError, allowed, parsed, path, read_secret};
+use crate::pod::renewing::Renewing;
 use crate::pod::{ENV_IMPORT_SECRETS, ENV_STORE};
 use crate::termination::Termination;
 
@@ -105,13 +107,14 @@ async fn run() -> Result<usize, ImportError> {
     let pod_uid: Uuid = parsed(pod::ENV_POD_UID, "the uid of the pod")?;
     let secrets = path(ENV_IMPORT_SECRETS, pod::IMPORT_PATH);
     let to_store = |error: StoreError| ImportError::store("write to the store", &error);
-    let (backend, prefix) =
-        backend::connect(&read_secret(&path(ENV_STORE, pod::STORE_PATH))?, allowed()).map_err(to_store)?;
-    let store = Store::open(backend, prefix).await.map_err(to_store)?;
+    let folder = path(ENV_STORE, pod::STORE_PATH);
+    let config = read_secret(&folder)?;
+    let (objects, prefix) = Renewing::connect(folder, &config, allowed()).map_err(to_store)?;
+    let store = Store::open(objects, prefix).await.map_err(to_store)?;
     let fetches = plan(&read_list(&store, job_uid).await?, &secrets).await?;
     let session = store.session();
-    let client = fetch::client()?;
-    let edits = stream::iter(&fetches).map(|fetch| import(&session, &client, fetch)).buffered(FETCHES_AT_ONCE);
+    let fetcher = Fetcher::new()?;
+    let edits = stream::iter(&fetches).map(|fetch| import(&session, &fetcher, fetch)).buffered(FETCHES_AT_ONCE);
     let edits: Vec<ImportEdit> = edits.try_collect().await?;
     session.flush().await.map_err(to_store)?;
     let files = edits.len();
@@ -156,10 +159,10 @@ async fn plan(puts: &[Put], secrets: &std::path::Path) -> Result<Vec<Fetch>, Imp
     Ok(fetches)
 }
 
-async fn import(session: &Session, client: &reqwest::Client, fetch: &Fetch) -> Result<ImportEdit, ImportError> {
+async fn import(session: &Session, fetcher: &Fetcher, fetch: &Fetch) -> Result<ImportEdit, ImportError> {
     let mut tries = 1;
     loop {
-        let error = match import_once(session, client, fetch).await {
+        let error = match import_once(session, fetcher, fetch).await {
             Ok(edit) => return Ok(edit),
             Err(error) => error,
         };
@@ -172,9 +175,9 @@ async fn import(session: &Session, client: &reqwest::Client, fetch: &Fetch) -> R
     }
 }
 
-async fn import_once(session: &Session, client: &reqwest::Client, fetch: &Fetch) -> Result<ImportEdit, ImportError> {
+async fn import_once(session: &Session, fetcher: &Fetcher, fetch: &Fetch) -> Result<ImportEdit, ImportError> {
     let content = match &fetch.from {
-        Source::Url(url) => write(session, url, fetch::open(client, url).await?).await?,
+        Source::Url(url) => write(session, url, fetcher.open(url).await?).await?,
         Source::Object(object) => write(session, &object.shown, object.open().await?).await?,
     };
     tracing::debug!(path = %fetch.to, bytes = content.size, "fetched");
@@ -190,7 +193,14 @@ async fn write(
     from: &str,
     body: impl AsyncRead + Send + Unpin,
 ) -> Result<varve_store::ContentRef, ImportError> {
-    session.write_content(body).await.map_err(|error| ImportError::store(&format!("fetch {from}"), &error))
+    session.write_content(body).await.map_err(|error| match &error {
+        // What is read fails in words of its own.
+        StoreError::Io { source, .. } => {
+            let told = source.get_ref().and_then(|inner| inner.downcast_ref::<ImportError>());
+            told.cloned().unwrap_or_else(|| ImportError::store(&format!("fetch {from}"), &error))
+        }
+        _ => ImportError::store(&format!("fetch {from}"), &error),
+    })
 }
 
 /// Records the result under the first free number: a restarted container has written before.

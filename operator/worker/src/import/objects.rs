@@ -10,7 +10,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::io::AsyncRead;
 use tokio_util::io::StreamReader;
-use varve_format::RepoPath;
+use varve_format::{RepoPath, escape};
 use varve_store::backend;
 use varve_store::backend::guard::find_refusal;
 
@@ -30,7 +30,9 @@ impl Object {
     /// A stream of its bytes; the client checks the announced length.
     pub(crate) async fn open(&self) -> Result<impl AsyncRead + Send + Unpin + use<>, ImportError> {
         let found = self.store.get(&self.key).await.map_err(|error| self.failure(&error))?;
-        Ok(StreamReader::new(found.into_stream().map_err(io::Error::other)))
+        let object = self.clone();
+        let body = found.into_stream().map_err(move |error| io::Error::other(object.failure(&error)));
+        Ok(StreamReader::new(body))
     }
 
     fn failure(&self, error: &object_store::Error) -> ImportError {
@@ -85,7 +87,7 @@ pub(crate) async fn find(
                 format!("list {url}: the key {key:?} is no legal path: remove or rename it"),
             )
         })?;
-        found.push((path, object(meta.location.clone(), format!("{url}{below}"))));
+        found.push((path, object(meta.location.clone(), format!("{url}{}", escape(below.as_bytes())))));
         if found.len() > max_files {
             return Err(ImportError::never(
                 "TooManyFiles",

@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
+use varve_format::escape;
 
 /// A folder that user code wrote to.
 #[derive(Debug)]
@@ -96,9 +97,9 @@ pub(crate) fn kind_name(kind: FileType) -> &'static str {
     }
 }
 
-/// A name for messages: bytes that are no text are shown as such.
-pub(crate) fn shown(path: &OsStr) -> String {
-    path.to_string_lossy().escape_debug().to_string()
+/// A name for messages: line breaks, and bytes that are no text, are shown as escapes.
+pub(crate) fn shown(path: impl AsRef<OsStr>) -> String {
+    escape(path.as_ref().as_encoded_bytes())
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ use std::path::Path;
 use varve_api::exit_codes;
 use varve_store::Error as StoreError;
 
+use super::beneath::shown;
+
 /// Why inputs could not be staged.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StageError {
@@ -27,7 +29,7 @@ pub(crate) enum StageError {
 
 impl StageError {
     pub(crate) fn io(path: &Path, source: io::Error) -> Self {
-        Self::Disk { path: path.display().to_string(), source }
+        Self::Disk { path: shown(path), source }
     }
 
     /// Whether the same try may succeed a little later.

@@ -26,10 +26,11 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use varve_api::{exit_codes, pod};
-use varve_store::{Store, backend};
+use varve_store::Store;
 
 use crate::pod::config::Config;
 use crate::pod::layout::Layout;
+use crate::pod::renewing::Renewing;
 use crate::protocol::ToShim;
 use crate::termination::Termination;
 use error::{Failure, is_passing};
@@ -146,7 +147,8 @@ async fn open(config: &Config) -> Result<(Store, plan::Work), Failure> {
             Failure::JobCannotProceed(format!("open the store: {source}"))
         }
     };
-    let (objects, prefix) = backend::connect(&config.store, config.allowed).map_err(failed)?;
+    let folder = config.store_folder.clone();
+    let (objects, prefix) = Renewing::connect(folder, &config.store, config.allowed).map_err(failed)?;
     let store = Store::open(objects, prefix).await.map_err(failed)?;
     let work = plan::read(&store, config).await?;
     Ok((store, work))

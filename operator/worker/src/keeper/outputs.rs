@@ -4,10 +4,10 @@
 //! entries and the names of subfolders on the way down, never a whole tree; a file is streamed. Everything is opened
 //! beneath the folder's own descriptor. What no tree can hold is the datum's failure, and named.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -152,25 +152,21 @@ impl Importer<'_> {
     }
 
     async fn item(&self, folder: &RepoPath, name: OsString) -> Result<Item, OutputError> {
-        let text = name.to_str().ok_or_else(|| {
-            let folder = folder.as_directory();
-            self.unusable(&format!("{folder}{}", shown(&name)), "its name is not UTF-8, as names in a repo must be")
-        })?;
-        let path = folder.join(text).map_err(|error| {
-            self.unusable(&format!("{}{}", folder.as_directory(), shown(&name)), &error.to_string())
-        })?;
-        let at = PathBuf::from(path.as_str());
+        let at = Path::new(folder.as_str()).join(&name);
+        let no_text = || self.unusable(&at, "its name is not UTF-8, as names in a repo must be");
+        let text = name.to_str().ok_or_else(no_text)?;
+        let path = folder.join(text).map_err(|error| self.unusable(&at, &error.to_string()))?;
         let found = self.lookup.out.look(&at).map_err(|error| self.disk(&path, error))?;
         let entry = match found.kind {
             FileType::Directory => {
-                path.check_directory().map_err(|error| self.unusable(&shown(at.as_os_str()), &error.to_string()))?;
+                path.check_directory().map_err(|error| self.unusable(&at, &error.to_string()))?;
                 return Ok(Item::Folder(path));
             }
             FileType::RegularFile => return self.file(&path, own_name(text)?, found).await,
             FileType::Symlink => self.link(&path, &at).await?,
             kind => {
                 let why = format!("it is {}, and a repo holds only files, directories and symlinks", kind_name(kind));
-                return Err(self.unusable(&shown(at.as_os_str()), &why));
+                return Err(self.unusable(&at, &why));
             }
         };
         Ok(Item::Entry(own_name(text)?, entry))
@@ -179,9 +175,7 @@ impl Importer<'_> {
     async fn file(&self, path: &RepoPath, name: RepoPath, found: Found) -> Result<Item, OutputError> {
         let (at, executable) = (Path::new(path.as_str()), found.executable);
         let file = self.lookup.out.file(at).map_err(|error| match error.kind() {
-            io::ErrorKind::PermissionDenied => {
-                self.unusable(&shown(at.as_os_str()), "it can't be read: permission denied")
-            }
+            io::ErrorKind::PermissionDenied => self.unusable(&at, "it can't be read: permission denied"),
             _ => self.disk(path, error),
         })?;
         let content = if found.size <= WHOLE_BYTES {
@@ -205,7 +199,7 @@ impl Importer<'_> {
     }
 
     async fn link(&self, path: &RepoPath, at: &Path) -> Result<Entry, OutputError> {
-        let unusable = |why: &str| self.unusable(&shown(at.as_os_str()), why);
+        let unusable = |why: &str| self.unusable(&at, why);
         let target = self.lookup.out.link_target(at).map_err(|error| self.disk(path, error))?;
         let target = String::from_utf8(target).map_err(|error| {
             let shown = shown(std::ffi::OsStr::from_bytes(error.as_bytes()));
@@ -222,19 +216,20 @@ impl Importer<'_> {
         }
     }
 
-    fn unusable(&self, path: &str, why: &str) -> OutputError {
+    fn unusable(&self, path: impl AsRef<OsStr>, why: &str) -> OutputError {
+        let path = shown(path);
         OutputError::Unusable(format!("the output {}/out/{path} can't be used: {why}", self.lookup.pfs))
     }
 
     fn disk(&self, path: &RepoPath, source: io::Error) -> OutputError {
+        let at = path.as_str();
         match source.kind() {
             io::ErrorKind::PermissionDenied => {
-                return self.unusable(path.as_str(), "it can't be read: permission denied");
+                return self.unusable(at, "it can't be read: permission denied");
             }
-            io::ErrorKind::InvalidFilename => return self.unusable(path.as_str(), "its path is too long"),
+            io::ErrorKind::InvalidFilename => return self.unusable(at, "its path is too long"),
             io::ErrorKind::Unsupported => {
-                return self
-                    .unusable(path.as_str(), "this node's kernel has no openat2: it must be Linux 5.6 or later");
+                return self.unusable(at, "this node's kernel has no openat2: it must be Linux 5.6 or later");
             }
             _ => {}
         }

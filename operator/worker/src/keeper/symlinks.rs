@@ -11,7 +11,7 @@ use rustix::fs::FileType;
 use varve_format::name::MAX_TARGET;
 use varve_store::{Entry, Store};
 
-use super::beneath::Beneath;
+use super::beneath::{Beneath, shown};
 use super::inputs::{Inputs, Staged};
 use varve_api::pod::OUT;
 
@@ -92,7 +92,7 @@ impl Lookup<'_> {
         }
         match self.look(&walk.position).await? {
             Some(Here::Input(entry)) => Ok(Resolved::Input(entry)),
-            _ => Err(LinkError::Unusable(format!("to {target} leads to a folder that is no input's own"))),
+            _ => Err(LinkError::Unusable(format!("to {} leads to a folder that is no input's own", shown(target)))),
         }
     }
 
@@ -100,7 +100,7 @@ impl Lookup<'_> {
     fn follow(&self, walk: &mut Walk, target: &str) -> Result<(), LinkError> {
         walk.links += 1;
         if walk.links > MAX_LINKS {
-            return Err(LinkError::Unusable(format!("to {target} leads round in a circle")));
+            return Err(LinkError::Unusable(format!("to {} leads round in a circle", shown(target))));
         }
         let names = if target.starts_with('/') {
             let below = target.strip_prefix(self.pfs).filter(|rest| rest.is_empty() || rest.starts_with('/'));
@@ -145,7 +145,8 @@ impl Lookup<'_> {
     }
 
     fn escaping(&self, target: &str) -> LinkError {
-        LinkError::Unusable(format!("to {target} leads out of {}: it may lead within {0}/out or to an input", self.pfs))
+        let (target, pfs) = (shown(target), self.pfs);
+        LinkError::Unusable(format!("to {target} leads out of {pfs}: it may lead within {pfs}/out or to an input"))
     }
 }
 
@@ -161,7 +162,7 @@ fn parent(link: &[String]) -> &[String] {
 }
 
 fn dangling(target: &str) -> LinkError {
-    LinkError::Unusable(format!("to {target} leads to nothing that can be kept"))
+    LinkError::Unusable(format!("to {} leads to nothing that can be kept", shown(target)))
 }
 
 /// The text that a kept link has in the tree: verbatim if it never leaves `out` on its way, else

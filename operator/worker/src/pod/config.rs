@@ -33,6 +33,8 @@ pub(crate) struct Config {
     pub pfs: String,
     /// The keys of the store's Secret.
     pub store: BTreeMap<String, String>,
+    /// Where they were read.
+    pub store_folder: PathBuf,
     pub allowed: Allowed,
     /// How long the user's container may take to start: its image may be tens of GiB, and is
     /// pulled while we wait.
@@ -50,6 +52,7 @@ pub(crate) enum ConfigError {
 
 impl Config {
     pub(crate) fn from_env() -> Result<Self, ConfigError> {
+        let store_folder = path(ENV_STORE, pod::STORE_PATH);
         Ok(Self {
             identity: Identity {
                 job_uid: parsed(pod::ENV_JOB_UID, "the uid of the Job")?,
@@ -60,7 +63,8 @@ impl Config {
             plan: parsed(pod::ENV_PLAN, "the hash of a plan, 64 hexadecimal digits")?,
             volume: path(ENV_VOLUME, pod::VOLUME_PATH),
             pfs: env::var(ENV_PFS).unwrap_or_else(|_| pod::PFS_PATH.to_owned()),
-            store: read_secret(&path(ENV_STORE, pod::STORE_PATH))?,
+            store: read_secret(&store_folder)?,
+            store_folder,
             allowed: allowed(),
             first_contact: millis(ENV_FIRST_CONTACT_MS, 45 * 60 * 1000),
         })
