@@ -152,3 +152,39 @@ async fn list_pods(cx: &Cx) -> kube::Result<Vec<Pod>> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn batch() -> BatchJob {
+        let spec = json!({"completions": 2, "parallelism": 2, "template": {}});
+        let metadata = json!({"name": "edges-1", "creationTimestamp": "1970-01-01T00:01:40Z"});
+        serde_json::from_value(json!({"metadata": metadata, "spec": spec})).expect("a batch Job")
+    }
+
+    fn pod(name: &str, phase: &str) -> Arc<Pod> {
+        let metadata = json!({"name": name, "creationTimestamp": "1970-01-01T00:01:41Z"});
+        Arc::new(serde_json::from_value(json!({"metadata": metadata, "status": {"phase": phase}})).expect("a pod"))
+    }
+
+    fn hang(pods: &[Arc<Pod>], second: i64) -> bool {
+        hangs(&batch(), pods, Timestamp::from_second(second).expect("a small number of seconds"))
+    }
+
+    #[test]
+    fn pods_hang_that_have_not_come_or_not_started_after_some_seconds() {
+        assert_eq!([hang(&[], 105), hang(&[], 106)], [false, true]);
+        let waiting = [pod("a", "Running"), pod("b", "Pending")];
+        assert_eq!([hang(&waiting, 106), hang(&waiting, 107)], [false, true]);
+        assert!(!hang(&[pod("a", "Running")], 1000));
+    }
+
+    #[test]
+    fn the_events_of_the_batch_job_and_of_the_first_that_wait_are_read() {
+        let pods = [pod("a", "Pending"), pod("b", "Running"), pod("c", "Pending"), pod("d", "Pending")];
+        assert_eq!(stuck_names(&batch(), &pods), ["edges-1", "a", "c"]);
+    }
+}

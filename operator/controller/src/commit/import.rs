@@ -31,8 +31,8 @@ const STARTING: &str = "a pod is being started to fetch what the Commit puts";
 /// Whether a Commit that waits so waits for its import pod. Events that say why that does not start are not watched, so it
 /// is looked at again before long.
 pub(super) fn is_under_way(error: &Error) -> bool {
-    use Reason::{ImagePullFailed, Importing, PodsCannotStart, ShardFailed, Unschedulable};
-    let waits = [Importing, ImagePullFailed, PodsCannotStart, ShardFailed, Unschedulable];
+    use Reason::{ImagePullFailed, ImportFailed, Importing, PodsCannotStart, Unschedulable};
+    let waits = [Importing, ImportFailed, ImagePullFailed, PodsCannotStart, Unschedulable];
     matches!(error, Error::Told { reason, retry: Retry::Backoff, .. } if waits.contains(reason))
 }
 

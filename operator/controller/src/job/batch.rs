@@ -345,4 +345,31 @@ mod tests {
         assert_eq!(live(deleted("Running", 939)), 0);
         assert!(!deleted("Failed", 939).is_lost(&deleted("Failed", 939).pods[0]), "it has ended");
     }
+
+    #[test]
+    fn pods_that_hold_nodes_and_none_of_which_is_at_work_hold_them_idly() {
+        let batch: BatchJob = serde_json::from_value(serde_json::json!({"metadata": {"uid": "b"}})).unwrap();
+        let holds = |pods: &[(Option<&str>, &str, Option<&str>)]| {
+            let pod = |(node, phase, ended): &(Option<&str>, &str, Option<&str>)| -> Arc<Pod> {
+                let state = serde_json::json!({"terminated": {"exitCode": 128, "reason": ended}});
+                let user = serde_json::json!({"name": "user", "image": "", "imageID": "", "ready": false,
+                    "restartCount": 0, "state": if ended.is_some() { state } else { serde_json::Value::Null }});
+                let owner = serde_json::json!({"apiVersion": "batch/v1", "kind": "Job", "name": "n", "uid": "b"});
+                Arc::new(
+                    serde_json::from_value(serde_json::json!({"metadata": {"ownerReferences": [owner]},
+                        "spec": {"containers": [], "nodeName": node},
+                        "status": {"phase": phase, "containerStatuses": [user]}}))
+                    .unwrap(),
+                )
+            };
+            let pods = pods.iter().map(pod).collect();
+            Children { now: Timestamp::UNIX_EPOCH, batches: vec![Arc::new(batch.clone())], pods }.hold_nodes_idly()
+        };
+        let (pending, waiting) = ((Some("a"), "Pending", None), (None, "Pending", None));
+        let (failed_to_start, at_work) = ((Some("b"), "Running", Some("StartError")), (Some("c"), "Running", None));
+        assert!(holds(&[pending, waiting]) && holds(&[failed_to_start]));
+        assert!(!holds(&[waiting]), "it holds nothing");
+        assert!(!holds(&[pending, failed_to_start, at_work]), "one is at work");
+        assert!(!holds(&[(Some("a"), "Failed", None)]), "it has let go");
+    }
 }

@@ -669,7 +669,11 @@ pub fn page() -> String {
          Where a Job's pods do not get on, or its datums fail, `status.explanation` and the conditions of the Job say what \
          happened, why, what\ncan be done and who can do it; so do those of a Commit whose pod fetches something. The \
          Pipeline of a Job that is held up says the same.\nHere is each cause, what Kubernetes or the program says, and what \
-         is told.\n",
+         is told.\n\n\
+         Pods that have a node and can't start are taken down after five minutes, so that others can have the node; fresh \
+         ones come after a pause,\nwhich doubles each time up to five minutes. A Job whose pods no waiting can help fails at \
+         once. Pods that wait for a node, or can't be made,\nhold nothing and wait as long as it takes, or until the Job's \
+         `timeoutSeconds`.\n",
     );
     for (title, causes) in GROUPS {
         let _ = write!(page, "\n## {title}\n");

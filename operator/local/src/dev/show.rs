@@ -149,7 +149,8 @@ impl Showing {
     pub(super) fn waiting(&mut self, looks: &Looks, screen: &Screen) {
         let width = name_width(looks);
         let mut tell = |kind, name: &str, conditions: &[Condition]| {
-            let told = words::waiting(conditions).map(|waiting| format!("{}  {}", waiting.reason, waiting.message));
+            let waiting = if kind == "pipeline" { words::waiting_itself } else { words::waiting };
+            let told = waiting(conditions).map(|waiting| format!("{}  {}", waiting.reason, waiting.message));
             self.tell(screen, width, kind, name, told);
         };
         for it in looks.repos.state() {

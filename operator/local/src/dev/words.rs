@@ -73,15 +73,19 @@ pub(super) fn waiting(conditions: &[Condition]) -> Option<&Condition> {
     is_waiting.then_some(ready)
 }
 
+/// The same of a Pipeline, without what its Job waits for.
+pub(super) fn waiting_itself(conditions: &[Condition]) -> Option<&Condition> {
+    let is_the_jobs = |it: &&Condition| JOBS_REASONS.iter().any(|reason| reason.as_str() == it.reason.as_str());
+    waiting(conditions).filter(|it| !is_the_jobs(it))
+}
+
 /// What is not well: of every object that can't be as wanted, or waits, its name and why. A Job that has failed is its
 /// Pipeline's to tell, one that waits tells it itself.
 pub(super) fn faults(looks: &Looks) -> Vec<String> {
     fn fault(kind: &str, name: &str, conditions: Option<&Vec<Condition>>) -> Option<String> {
-        let is_told = |it: &&Condition| {
-            kind == "Pipeline" && JOBS_REASONS.iter().any(|reason| reason.as_str() == it.reason.as_str())
-        };
         let stalled = conditions::find(conditions?, Type::Stalled.as_str()).filter(|it| it.status == "True");
-        let fault = stalled.filter(|_| kind != "Job").or_else(|| waiting(conditions?).filter(|it| !is_told(it)))?;
+        let waiting = if kind == "Pipeline" { waiting_itself } else { waiting };
+        let fault = stalled.filter(|_| kind != "Job").or_else(|| waiting(conditions?))?;
         Some(format!("{kind} {name}: {}: {}", fault.reason, fault.message))
     }
     let mut faults = Vec::new();
