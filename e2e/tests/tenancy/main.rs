@@ -258,7 +258,7 @@ async fn what_the_api_server_lets_pass_the_operator_refuses() -> Result<()> {
     let their_uid = theirs.status.and_then(|status| status.uid).context("a uid")?;
 
     let bucket = format!("s3://{}/{}/v1/store.json", env("VARVE_S3_BUCKET")?, other.name);
-    let ways = [by_pods()?, to_a_neighbour(&their_uid)?, by_imports(&bucket), by_overlays()?].concat();
+    let ways = [by_pods()?, by_overlays()?, to_a_neighbour(&their_uid)?, by_imports(&bucket)].concat();
     let mut tries = Tries::default();
     for (index, mut way) in ways.into_iter().enumerate() {
         let name = format!("x{index}");

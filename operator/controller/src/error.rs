@@ -132,6 +132,15 @@ impl Error {
         }
     }
 
+    /// What the API server says of an object whose fields can't be as they are. Policies and webhooks, which may change
+    /// their minds, name no field.
+    pub fn wrong_fields(&self) -> Option<&str> {
+        let Self::Api { source, .. } = self else { return None };
+        let kube::Error::Api(status) = source.as_ref() else { return None };
+        let names_one = status.details.iter().flat_map(|details| &details.causes).any(|cause| !cause.field.is_empty());
+        (status.code == 422 && names_one).then_some(status.message.as_str())
+    }
+
     /// True where the API server says that the thing is not there.
     pub fn is_not_found(&self) -> bool {
         self.api_code() == Some(404)

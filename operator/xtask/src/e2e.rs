@@ -19,7 +19,8 @@ pub(crate) struct Suite {
 pub(crate) const SHORT: Suite = Suite { programs: &["api_rules", "api_views", "main_path"], threads: "4" };
 /// What takes longer: it waits for time-outs and for things to heal, brings about what is explained, and runs the example's
 /// real images.
-const LONG: Suite = Suite { programs: &["bad_input", "catalogue", "deletion", "photographs", "tenancy"], threads: "4" };
+const LONG: Suite =
+    Suite { programs: &["bad_input", "catalogue", "deletion", "openshift", "photographs", "tenancy"], threads: "4" };
 /// What kills the operator that the others stand on: alone, one by one.
 const FAULTS: Suite = Suite { programs: &["faults"], threads: "1" };
 /// What needs a cluster of its own, made twice.

@@ -41,7 +41,7 @@ impl Rule {
         match self {
             Self::Any => "any",
             Self::NoStoreSecret => "any, but no Secret of a store",
-            Self::ForeignKeys => "any keys but those below",
+            Self::ForeignKeys => "any keys but those that mean something to Varve, Kubernetes or a cloud's identities",
             Self::False => "`false` alone",
             Self::PlainSources => "sources `secret` and `downwardAPI` alone, no Secret of a store",
             Self::Confined => "any type but `Unconfined`",

@@ -266,7 +266,7 @@ pub(crate) async fn start(
     config::keep(job, cx, &planned.config).await?;
     let snapshot = config::pods_snapshot(job, &planned.config);
     let batch = batch_job(job, cx, target, &snapshot, (plan, count, attempt))?;
-    let made = cx.act.create(&batch).await?.into_inner();
+    let made = cx.act.create(&batch).await.map_err(told_of_fields)?.into_inner();
     if made.owner_references().iter().all(|owner| Some(&owner.uid) != job.metadata.uid.as_ref()) {
         return Err(Error::stalled(
             Reason::PodsCannotStart,
@@ -287,6 +287,19 @@ pub(crate) async fn start(
         "batch Job made"
     );
     Ok(made)
+}
+
+/// Fields that are right each by itself may not be right together; Kubernetes knows, and says which.
+fn told_of_fields(error: Error) -> Error {
+    match error.wrong_fields() {
+        Some(words) => Error::stalled(
+            Reason::PodForbidden,
+            format!(
+                "Kubernetes takes no such pods as the Pipeline asks for: {words}. Change the Pipeline's container or pod"
+            ),
+        ),
+        None => error,
+    }
 }
 
 fn batch_job(
@@ -371,5 +384,23 @@ mod tests {
         assert!(!holds(&[waiting]), "it holds nothing");
         assert!(!holds(&[pending, failed_to_start, at_work]), "one is at work");
         assert!(!holds(&[(Some("a"), "Failed", None)]), "it has let go");
+    }
+
+    #[test]
+    fn fields_that_kubernetes_refuses_are_told_in_its_words_and_refusals_by_others_are_tried_again() {
+        let refused = |causes: serde_json::Value| {
+            let status = serde_json::json!({
+                "status": "Failure", "code": 422, "reason": "Invalid", "message": "spec.x: Forbidden",
+                "details": { "causes": causes },
+            });
+            let status: kube::core::Status = serde_json::from_value(status).unwrap();
+            told_of_fields(Error::api("create Job")(kube::Error::Api(status.into())))
+        };
+        let told =
+            refused(serde_json::json!([{ "reason": "FieldValueForbidden", "field": "spec.x", "message": "no" }]));
+        assert!(matches!(told, Error::Told { reason: Reason::PodForbidden, .. }), "{told}");
+        assert!(told.to_string().contains("spec.x: Forbidden"), "{told}");
+        let by_a_policy = refused(serde_json::json!([{ "message": "denied" }]));
+        assert!(matches!(by_a_policy, Error::Api { .. }), "{by_a_policy}");
     }
 }
