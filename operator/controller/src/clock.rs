@@ -53,7 +53,7 @@ impl ServersTime {
             } else {
                 tracing::warn!(
                     seconds,
-                    "the API server's clock is so far ahead of this machine's: times are taken by the API server's"
+                    "the API server's clock is not this machine's (ahead by so many seconds): its times are taken"
                 );
             }
         }

@@ -396,7 +396,7 @@ fn is_missing_bucket(error: &object_store::Error, what: &str) -> bool {
             .any(|words| what.contains(words))
 }
 
-/// For a store that is full, or a user's share of it: MinIO's two, and Ceph's, with status 403.
+/// For a store that is full, or a user's share of it: two of `MinIO`, and Ceph's, with status 403.
 const FULL_CODES: &[&str] = &["XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "QuotaExceeded"];
 /// For too many requests: S3's and Google's, and last Azure's.
 const THROTTLE_CODES: &[&str] =

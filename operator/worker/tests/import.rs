@@ -136,9 +136,9 @@ fn serve_chunks(chunks: usize) -> SocketAddr {
         let mut request = [0; 4096];
         let _ = stream.read(&mut request);
         let mut send = |bytes: &[u8]| stream.write_all(bytes).is_ok();
-        let chunk = ["10000\r\n".as_bytes(), &[b'x'; 0x10000], b"\r\n"].concat();
+        let chunk = ["10000\r\n", &"x".repeat(0x10000), "\r\n"].concat();
         let begun = send(b"HTTP/1.1 200 OK\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n");
-        if begun && (0..chunks).all(|_| send(&chunk)) {
+        if begun && (0..chunks).all(|_| send(chunk.as_bytes())) {
             send(b"0\r\n\r\n");
         }
     });

@@ -15,6 +15,8 @@ const ACCOUNT: &str = "varve";
 const KEY: &str = "dmFydmU=";
 /// The one container.
 const CONTAINER: &str = "varve";
+/// An address in it.
+pub(crate) const URL: &str = "az://varve/conformance";
 
 /// A running server; it ends with this.
 pub(crate) struct Azurite {
@@ -38,11 +40,6 @@ impl Azurite {
         let arguments = [script.as_os_str(), azurite.endpoint.as_ref(), KEY.as_ref(), CONTAINER.as_ref()];
         run::output("make a container in azurite", &mut run::command("node", arguments))?;
         Ok(azurite)
-    }
-
-    /// An address in its container.
-    pub(crate) fn url(&self) -> String {
-        format!("az://{CONTAINER}/conformance")
     }
 
     /// The settings with which it is reached, named as `object_store` names them.

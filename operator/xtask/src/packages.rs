@@ -80,9 +80,10 @@ pub(crate) fn for_the_images() -> Result<()> {
     install(IMAGES)
 }
 
-/// What the test suite needs besides: the independent reader of the format is Python.
+/// What the test suite needs besides: the independent reader of the format is Python, and stores behind a private
+/// authority need one.
 pub(crate) fn for_the_tests() -> Result<()> {
-    install(&IMAGES[2..])
+    install(&[IMAGES[2], Package { name: "openssl", shown_by: Program("openssl") }])
 }
 
 /// What fetching and running azurite needs.

@@ -113,8 +113,8 @@ async fn run() -> Result<usize, ImportError> {
     let store = Store::open(objects, prefix).await.map_err(to_store)?;
     let fetches = plan(&read_list(&store, job_uid).await?, &secrets).await?;
     let session = store.session();
-    let fetcher = Fetcher::new()?;
-    let edits = stream::iter(&fetches).map(|fetch| import(&session, &fetcher, fetch)).buffered(FETCHES_AT_ONCE);
+    let client = Fetcher::new()?;
+    let edits = stream::iter(&fetches).map(|fetch| import(&session, &client, fetch)).buffered(FETCHES_AT_ONCE);
     let edits: Vec<ImportEdit> = edits.try_collect().await?;
     session.flush().await.map_err(to_store)?;
     let files = edits.len();
@@ -159,10 +159,10 @@ async fn plan(puts: &[Put], secrets: &std::path::Path) -> Result<Vec<Fetch>, Imp
     Ok(fetches)
 }
 
-async fn import(session: &Session, fetcher: &Fetcher, fetch: &Fetch) -> Result<ImportEdit, ImportError> {
+async fn import(session: &Session, client: &Fetcher, fetch: &Fetch) -> Result<ImportEdit, ImportError> {
     let mut tries = 1;
     loop {
-        let error = match import_once(session, fetcher, fetch).await {
+        let error = match import_once(session, client, fetch).await {
             Ok(edit) => return Ok(edit),
             Err(error) => error,
         };
@@ -175,9 +175,9 @@ async fn import(session: &Session, fetcher: &Fetcher, fetch: &Fetch) -> Result<I
     }
 }
 
-async fn import_once(session: &Session, fetcher: &Fetcher, fetch: &Fetch) -> Result<ImportEdit, ImportError> {
+async fn import_once(session: &Session, client: &Fetcher, fetch: &Fetch) -> Result<ImportEdit, ImportError> {
     let content = match &fetch.from {
-        Source::Url(url) => write(session, url, fetcher.open(url).await?).await?,
+        Source::Url(url) => write(session, url, client.open(url).await?).await?,
         Source::Object(object) => write(session, &object.shown, object.open().await?).await?,
     };
     tracing::debug!(path = %fetch.to, bytes = content.size, "fetched");

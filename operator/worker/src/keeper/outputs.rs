@@ -175,7 +175,7 @@ impl Importer<'_> {
     async fn file(&self, path: &RepoPath, name: RepoPath, found: Found) -> Result<Item, OutputError> {
         let (at, executable) = (Path::new(path.as_str()), found.executable);
         let file = self.lookup.out.file(at).map_err(|error| match error.kind() {
-            io::ErrorKind::PermissionDenied => self.unusable(&at, "it can't be read: permission denied"),
+            io::ErrorKind::PermissionDenied => self.unusable(at, "it can't be read: permission denied"),
             _ => self.disk(path, error),
         })?;
         let content = if found.size <= WHOLE_BYTES {
@@ -199,7 +199,7 @@ impl Importer<'_> {
     }
 
     async fn link(&self, path: &RepoPath, at: &Path) -> Result<Entry, OutputError> {
-        let unusable = |why: &str| self.unusable(&at, why);
+        let unusable = |why: &str| self.unusable(at, why);
         let target = self.lookup.out.link_target(at).map_err(|error| self.disk(path, error))?;
         let target = String::from_utf8(target).map_err(|error| {
             let shown = shown(std::ffi::OsStr::from_bytes(error.as_bytes()));
