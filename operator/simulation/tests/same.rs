@@ -11,7 +11,7 @@ fn told(seed: &str) -> String {
 #[test]
 fn a_life_is_the_same_each_time() {
     // With two operators that contend, kills, and faults of all kinds.
-    let (one, another) = (told("128"), told("128"));
+    let (one, another) = (told("875"), told("875"));
     assert!(one.contains("dies") && one.contains("fault"), "too calm a life to show anything: {one}");
     assert_eq!(one, another);
 }

@@ -23,7 +23,7 @@ use crate::{audit, memory};
 /// For all that a round sets off.
 const LIMIT: Duration = Duration::from_mins(15);
 /// How long nothing may be written once all is done.
-const REST: Duration = Duration::from_secs(60);
+const REST: Duration = Duration::from_mins(1);
 /// Writes that come late belong to the round before.
 const LATE_WRITES: Duration = Duration::from_secs(5);
 /// Memory that the operator's pod may take.
@@ -113,7 +113,7 @@ async fn round(
     (paced, at_once): (&[Place<'_>], &[Place<'_>]),
     made: &mut BTreeMap<(String, String), u64>,
 ) -> Result<()> {
-    let begin = audit::end()?;
+    let log_end = audit::end()?;
     let (sender, ready) = mpsc::unbounded_channel();
     let watch = tokio::spawn(tell_ready(client.clone(), sender));
     let begun = Instant::now();
@@ -153,7 +153,7 @@ async fn round(
     report(&waits);
     println!("  controller: {} MiB at its peak, of {MEMORY_LIMIT_MIB} MiB", memory::peaks("controller")?);
     tokio::time::sleep(LATE_WRITES).await;
-    calls(begin, paced.len() + at_once.len())
+    calls(log_end, paced.len() + at_once.len())
 }
 
 fn dashed(name: &str) -> String {
@@ -250,9 +250,9 @@ fn report(waits: &Waits) {
 }
 
 /// What the operator asked of the API server since then, for each Commit with the Job that came of it.
-fn calls(begin: usize, commits: usize) -> Result<()> {
+fn calls(log_end: usize, commits: usize) -> Result<()> {
     let mut counts = BTreeMap::<(bool, String), usize>::new();
-    for call in audit::calls_since(begin)?.iter().filter(|call| call.is_of_an_object()) {
+    for call in audit::calls_since(log_end)?.iter().filter(|call| call.is_of_an_object()) {
         *counts.entry((call.is_write(), call.what())).or_default() += 1;
     }
     let hundredths = |count: usize| format!("{}.{:02}", count / commits, count * 100 / commits % 100);
@@ -269,9 +269,9 @@ fn calls(begin: usize, commits: usize) -> Result<()> {
 
 /// Once all is done nothing is written.
 async fn at_rest(namespaces: &[String]) -> Result<()> {
-    let begin = audit::end()?;
+    let log_end = audit::end()?;
     tokio::time::sleep(REST).await;
-    let writes = audit::calls_since(begin)?;
+    let writes = audit::calls_since(log_end)?;
     let writes: Vec<_> = writes
         .iter()
         .filter(|call| call.is_write() && call.is_of_an_object() && namespaces.contains(&call.namespace))
