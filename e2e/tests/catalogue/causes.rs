@@ -265,6 +265,7 @@ fn set_up() -> Result<Vec<Case>> {
     let key = json!([{ "name": "A", "valueFrom": { "secretKeyRef": { "name": "keys", "key": "missing" } } }]);
     let item =
         json!([{ "name": "keys", "secret": { "secretName": "keys", "items": [{ "key": "missing", "path": "f" }] } }]);
+    let mount = json!([{ "name": "keys", "mountPath": "/keys" }]);
     Ok(vec![
         case(
             "an image that insists on root",
@@ -289,7 +290,7 @@ fn set_up() -> Result<Vec<Case>> {
         .with(secret()),
         case(
             "a volume's key",
-            json!({ "pod": { "volumes": item } }),
+            json!({ "pod": { "volumes": item }, "container": { "volumeMounts": mount } }),
             "PodsCannotStart",
             &["the Secret lacks a key that pod.volumes names"],
         )
@@ -321,7 +322,7 @@ fn datums() -> Vec<Case> {
             "no-such-command",
             &["exited with 127", "a shell did not find a command"],
         ),
-        failed("a shell that can't execute a command", "/etc/passwd", &["exited with 126"]),
+        failed("a shell that can't execute a command", "/etc/hosts", &["exited with 126"]),
         case("out of memory", hungry, "DatumsFailed", &["memory", "raise container.resources.limits.memory"]),
         case(
             "too long",
@@ -341,9 +342,9 @@ fn datums() -> Vec<Case> {
         ),
         case(
             "command not executable",
-            program(json!(["/etc/passwd"])),
+            program(json!(["/etc/hosts"])),
             "DatumsFailed",
-            &["command can't be executed: /etc/passwd"],
+            &["command can't be executed: /etc/hosts"],
         ),
         failed("a link to nothing", "ln -s /nowhere /pfs/out/latest", &["can't be kept", "latest"]),
         failed("a device in the output", "mkfifo /pfs/out/pipe", &["can't be kept", "pipe"]),

@@ -76,7 +76,7 @@ async fn a_pipeline_with_a_secret_runs_what_its_author_gave_it_and_nothing_else(
         ("another command", with_secret(&image, json!({ "container": { "command": ["env"] } }))?),
         (
             "scripts of their own",
-            with_secret(&image, json!({ "inputs": [{ "name": "PYTHONPATH", "repo": "r", "glob": "/" }] }))?,
+            with_secret(&image, json!({ "inputs": [{ "name": "APP_HOME", "repo": "r", "glob": "/" }] }))?,
         ),
         ("a volume more", with_secret(&image, json!({ "pod": { "volumes": [{ "name": "v", "emptyDir": {} }] } }))?),
     ];

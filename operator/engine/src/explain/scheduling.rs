@@ -202,7 +202,7 @@ fn labels(pod: &Pod) -> Cause {
         .collect();
     let has_affinity = spec.affinity.is_some_and(|affinity| affinity.node_affinity.is_some());
     let processor = selector.get(PLATFORM[0]).map(String::as_str);
-    let whose = processor.map_or_else(String::new, |name| format!(", of those with processors of kind {name}"));
+    let whose = processor.map_or_else(String::new, |name| format!(" with a processor of kind {name}"));
     match (asked.is_empty(), has_affinity, processor) {
         (true, false, Some(processor)) => cause(
             format!("no node fits whose processor is of kind {processor}, for which the image is built"),

@@ -237,7 +237,7 @@ fn several_causes_of_the_scheduler_are_all_told() {
 fn labels_that_the_image_asks_for_are_told_from_the_pipelines_own() {
     let own = message_of("Labels that no node has");
     assert!(own.contains("the labels that pod.nodeSelector asks for: disk=fast"), "{own}");
-    assert!(own.contains("of those with processors of kind amd64"), "{own}");
+    assert!(own.contains("no node with a processor of kind amd64 has the labels"), "{own}");
     let image = message_of("An image for another kind of processor");
     assert!(image.contains("no node fits whose processor is of kind arm64, for which the image is built"), "{image}");
     assert!(!image.contains("nodeSelector"), "{image}");
