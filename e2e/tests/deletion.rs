@@ -89,12 +89,14 @@ async fn running(space: &Space) -> Result<usize> {
 async fn at_work(space: &Space) -> Result<Vec<String>> {
     let phase = |pod: &Pod| pod.status.as_ref().and_then(|status| status.phase.clone()).unwrap_or_default();
     let pods = space.api::<Pod>().list(&ListParams::default()).await?;
-    let pods =
-        pods.iter().filter(|pod| !matches!(phase(pod).as_str(), "Succeeded" | "Failed")).map(|pod| pod.name_any());
+    let pods = pods
+        .iter()
+        .filter(|pod| !matches!(phase(pod).as_str(), "Succeeded" | "Failed"))
+        .map(kube::ResourceExt::name_any);
     let batches = space.api::<BatchJob>().list(&ListParams::default()).await?;
     let batches =
         batches.iter().filter(|batch| batch.status.as_ref().and_then(|status| status.active).unwrap_or(0) > 0);
-    Ok(pods.chain(batches.map(|batch| batch.name_any())).collect())
+    Ok(pods.chain(batches.map(kube::ResourceExt::name_any)).collect())
 }
 
 #[tokio::test]
