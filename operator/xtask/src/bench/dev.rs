@@ -117,7 +117,7 @@ fn many(varve: &Path, scratch: &Path, figures: &mut Figures) -> Result<()> {
     let mut dev = Dev::start(varve, &files)?;
     dev.until(|line| line.contains(&format!("{DATUMS} added")))?;
     let begin = Instant::now();
-    let line = dev.until(|line| line.contains("  nothing-"))?;
+    let line = dev.until(|line| line.contains("  job  ") && line.contains("  nothing-"))?;
     if !line.contains(&format!("{DATUMS} processed, 0 skipped")) {
         bail!("not every datum was processed: {line}");
     }
