@@ -92,14 +92,17 @@ pub(crate) fn static_programs(checkout: &Path) -> Result<PathBuf> {
     for program in ["varve", "varve-shim", "varve-e2e", "varve-simulation"] {
         command.args(["--bin", program]);
     }
-    command.current_dir(checkout).env("CARGO_TARGET_DIR", target_folder());
+    let target = target_folder(checkout);
+    command.current_dir(checkout).env("CARGO_TARGET_DIR", &target);
     run::run("build Varve", &mut command)?;
-    Ok(target_folder().join(TARGET).join(PROFILE))
+    Ok(target.join(TARGET).join(PROFILE))
 }
 
-/// Where cargo puts all that it builds.
-fn target_folder() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| run::root().join("target"), PathBuf::from)
+/// Where cargo puts all that it builds of this checkout. Another checkout than ours has a folder of its own: cargo names
+/// the crates of both alike, and would take those of one for the other's.
+fn target_folder(checkout: &Path) -> PathBuf {
+    let ours = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| run::root().join("target"), PathBuf::from);
+    if checkout == run::root() { ours } else { ours.join("apart") }
 }
 
 /// The image: the two programs and the certificates that TLS is checked by. `tools` is the folder of the test cluster's
