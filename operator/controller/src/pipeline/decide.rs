@@ -255,6 +255,21 @@ pub(crate) fn status(pipeline: &Pipeline, facts: &Facts<'_>) -> PipelineStatus {
     }
 }
 
+/// Whether somebody waits for `new` to be written over `old`: a condition holds that did not, or the other way round, or
+/// the last Job's work is done. A Job that begins, and its progress, are none.
+pub(crate) fn is_news(old: &PipelineStatus, new: &PipelineStatus) -> bool {
+    let shown = |status: &PipelineStatus| -> Vec<(String, String)> {
+        status.conditions.iter().map(|each| (each.type_.clone(), each.status.clone())).collect()
+    };
+    let is_at_work = |status: &PipelineStatus| {
+        conditions::find(&status.conditions, Type::Ready.as_str())
+            .is_some_and(|ready| ready.reason == Reason::JobRunning.as_str())
+    };
+    old.observed_generation != new.observed_generation
+        || shown(old) != shown(new)
+        || (is_at_work(old) && !is_at_work(new))
+}
+
 fn pinned(
     image: Option<&ResolvedImage>,
     standing: &Standing,

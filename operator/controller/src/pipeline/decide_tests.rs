@@ -215,3 +215,17 @@ fn scale_sees_the_pods_at_work() {
     let status = status(&pipeline(), &Facts::of(&pipeline(), &seen, &seen.jobs));
     assert_eq!((status.replicas, status.selector.as_deref()), (Some(3), Some("varve.dev/pipeline=edges")));
 }
+
+#[test]
+fn the_end_of_the_last_job_is_news_its_beginning_is_progress() {
+    let told = |jobs: Vec<Arc<Job>>| {
+        let seen = seen(Wanted::UpToDate, jobs);
+        status(&pipeline(), &Facts::of(&pipeline(), &seen, &seen.jobs))
+    };
+    let at_rest = told(vec![job("first", JobState::Succeeded)]);
+    let at_work = told(vec![job("first", JobState::Succeeded), job("second", JobState::Active)]);
+    let next = told(vec![job("second", JobState::Succeeded), job("third", JobState::Active)]);
+    assert!(is_news(&at_work, &at_rest));
+    assert!(!is_news(&at_rest, &at_work));
+    assert!(!is_news(&at_work, &next), "it is at work all the same");
+}

@@ -128,15 +128,10 @@ impl State {
 
     /// How long a status that is no news may wait, so that a short Job costs one write of its Pipeline's status.
     fn may_wait(&self, pipeline: &Pipeline, status: &PipelineStatus) -> Option<Duration> {
-        let is_news = pipeline.status.as_ref().is_none_or(|old| {
-            let shown = |status: &PipelineStatus| -> Vec<(String, String)> {
-                status.conditions.iter().map(|each| (each.type_.clone(), each.status.clone())).collect()
-            };
-            old.observed_generation != status.observed_generation || shown(old) != shown(status)
-        });
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let since = told.get(pipeline.metadata.uid.as_deref().unwrap_or_default())?.elapsed();
-        PROGRESS_EVERY.checked_sub(since).filter(|left| !left.is_zero() && !is_news)
+        let left = PROGRESS_EVERY.checked_sub(since).filter(|left| !left.is_zero())?;
+        (!decide::is_news(pipeline.status.as_ref()?, status)).then_some(left)
     }
 
     fn remember_told(&self, pipeline: &Pipeline) {
