@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# cluster.sh up | down | status | env | push TAR-OR-OCI-FOLDER NAME:TAG | import TAR... | tag NAME:TAG NEW-NAME:TAG | nsenter NODE-NUMBER CMD... | kubectl ARG... | store-secret NAMESPACE [NAME [PREFIX]] | bucket NAME
+# cluster.sh up | down | status | env | push TAR-OR-OCI-FOLDER NAME:TAG | import TAR... | tag NAME:TAG NEW-NAME:TAG | nsenter NODE-NUMBER CMD... | kill-node NODE-NUMBER | kubectl ARG... | store-secret NAMESPACE [NAME [PREFIX]] | bucket NAME
 # A Kubernetes cluster on this machine, with a registry and an S3 server beside it. Each node has its own
 # mount, pid and network namespaces (node.sh); the host gets one veth, its way in, and the cluster has no way out.
 set -euo pipefail
@@ -138,6 +138,11 @@ store-secret() { # NAMESPACE [NAME [PREFIX]]: the Secret with which a namespace'
 	)
 }
 
+kill-node() { # NODE-NUMBER: SIGKILL for all that it runs; it stays dead
+	local p; p=$(outer "node.sh $NAME $1"); [ -n "$p" ] || { echo "node-$1 is not running" >&2; exit 1; }
+	kill -KILL $(pgrep -P "$p") "$p"
+}
+
 down() {
 	local p c d l
 	rm -f "$KUBECONFIG"
@@ -190,7 +195,7 @@ status() {
 case ${1:-} in
 up | down | status) "$1" ;;
 env) env_lines ;;
-import | tag | push | bucket | store-secret | kubectl) "$@" ;;
+import | tag | push | bucket | kill-node | store-secret | kubectl) "$@" ;;
 nsenter) shift; enter "$@" ;;
 *) sed -n 2,4p "$0"; exit 2 ;;
 esac

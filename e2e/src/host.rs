@@ -1,9 +1,9 @@
 //! A small HTTP server on the host that pods reach: it serves files and counts who came. What the user's code
 //! does is counted here, never by Varve's own counters. Code that must wait asks for a file until it is there.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
@@ -12,6 +12,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use crate::env;
+
+/// How often a body without an end has another line.
+const LINE_EVERY: Duration = Duration::from_millis(100);
 
 /// The server. It stops when dropped.
 pub struct Host {
@@ -25,12 +28,17 @@ pub struct Host {
 struct Shared {
     files: Mutex<HashMap<String, Content>>,
     calls: Mutex<Vec<Call>>,
+    met: Mutex<HashSet<String>>,
 }
 
 #[derive(Clone)]
 enum Content {
     Bytes(Bytes),
     Noise(Noise),
+    /// These bytes, of which so many are announced.
+    Announced(u64, Bytes),
+    /// A line again and again, in chunks, for as long as anybody listens.
+    Endless,
 }
 
 /// Bytes that no compression makes smaller and no chunk of which comes twice, made while they are sent.
@@ -66,10 +74,10 @@ impl Noise {
     }
 }
 
-/// A request for `/count/…`.
+/// A request for `/count/…`, or the end of one for a body without an end.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// What followed `/count/`.
+    /// What followed `/count/`, or `left/…`.
     pub what: String,
     /// When it came.
     pub at: Instant,
@@ -80,6 +88,7 @@ impl Host {
     ///
     /// - `GET /count/x` is counted and answered at once.
     /// - `GET /files/x` gives the file x, or 404.
+    /// - `GET /once/x` is answered well the first time, and with 404 from then on.
     /// - `GET /huge/x` announces more bytes than a file may have, and sends none.
     /// - `/refuse/507/Code/…` is answered with that status and, as S3 says it, that code: an endpoint of a store that
     ///   refuses everything.
@@ -108,9 +117,27 @@ impl Host {
         self.file(name)
     }
 
+    /// Serves this file no longer.
+    pub fn withdraw(&self, name: &str) {
+        lock(&self.shared.files).remove(name);
+    }
+
     /// Serves noise at `/files/<name>`; gives its URL.
     pub fn serve_noise(&self, name: &str, noise: Noise) -> String {
         lock(&self.shared.files).insert(name.to_owned(), Content::Noise(noise));
+        self.file(name)
+    }
+
+    /// Serves this file at `/files/<name>` as if it had so many bytes; gives its URL.
+    pub fn serve_announced(&self, name: &str, bytes: u64, content: impl Into<Vec<u8>>) -> String {
+        lock(&self.shared.files).insert(name.to_owned(), Content::Announced(bytes, content.into().into()));
+        self.file(name)
+    }
+
+    /// Serves a body without a length or an end at `/files/<name>`, slowly; gives its URL. Once a listener is gone,
+    /// `left/<name>` is counted.
+    pub fn serve_endless(&self, name: &str) -> String {
+        lock(&self.shared.files).insert(name.to_owned(), Content::Endless);
         self.file(name)
     }
 
@@ -176,6 +203,7 @@ async fn try_answer(stream: TcpStream, shared: Arc<Shared>) -> Result<()> {
             Some(content) => ("200 OK".to_owned(), content.clone()),
             None => ("404 Not Found".to_owned(), text("no such file\n")),
         },
+        Some(("once", what)) if lock(&shared.met).insert(what.to_owned()) => ("200 OK".to_owned(), text("ok\n")),
         Some(("refuse", rest)) => {
             let (status, code) = rest.split_once('/').unwrap_or((rest, ""));
             let code = code.split('/').next().unwrap_or_default();
@@ -188,19 +216,29 @@ async fn try_answer(stream: TcpStream, shared: Arc<Shared>) -> Result<()> {
         }
         _ => ("404 Not Found".to_owned(), text("no such page\n")),
     };
-    let length = match &body {
-        Content::Bytes(bytes) => bytes.len() as u64,
-        Content::Noise(noise) => noise.size,
+    let measure = match &body {
+        Content::Bytes(bytes) => format!("Content-Length: {}", bytes.len()),
+        Content::Noise(noise) => format!("Content-Length: {}", noise.size),
+        Content::Announced(length, _) => format!("Content-Length: {length}"),
+        Content::Endless => "Transfer-Encoding: chunked".to_owned(),
     };
-    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+    let head = format!("HTTP/1.1 {status}\r\n{measure}\r\nConnection: close\r\n\r\n");
     stream.write_all(head.as_bytes()).await?;
     if !request.starts_with("HEAD") {
         match body {
-            Content::Bytes(bytes) => stream.write_all(&bytes).await?,
+            Content::Bytes(bytes) | Content::Announced(_, bytes) => stream.write_all(&bytes).await?,
             Content::Noise(noise) => {
                 for piece in noise.pieces() {
                     stream.write_all(&piece).await?;
                 }
+            }
+            Content::Endless => {
+                while stream.write_all(b"5\r\nmore\n\r\n").await.is_ok() {
+                    tokio::time::sleep(LINE_EVERY).await;
+                }
+                let name = path.strip_prefix("/files/").unwrap_or(path);
+                lock(&shared.calls).push(Call { what: format!("left/{name}"), at: Instant::now() });
+                return Ok(());
             }
         }
     }

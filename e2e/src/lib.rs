@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 pub mod data;
 pub mod host;
+pub mod kill;
 pub mod outcome;
 pub mod reader;
 pub mod store;
@@ -43,22 +44,27 @@ pub struct Space {
 impl Space {
     /// A fresh namespace, under the Pod Security Standard `restricted`.
     pub async fn new(purpose: &str) -> Result<Self> {
+        Self::under("restricted", purpose).await
+    }
+
+    /// A fresh namespace under this Pod Security Standard.
+    pub async fn under(level: &str, purpose: &str) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let second = jiff::Timestamp::now().as_second() % 1_000_000;
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("e2e-{purpose}-{second}-{}-{count}", std::process::id() % 10_000);
-        Self::create(name, false).await
+        Self::create(name, level, false).await
     }
 
     /// A namespace of this name, which stays until its cluster ends.
     pub async fn lasting(name: &str) -> Result<Self> {
-        Self::create(name.to_owned(), true).await
+        Self::create(name.to_owned(), "restricted", true).await
     }
 
-    async fn create(name: String, is_lasting: bool) -> Result<Self> {
+    async fn create(name: String, level: &str, is_lasting: bool) -> Result<Self> {
         ensure!(env("VARVE_E2E")? == "1", "VARVE_E2E must be 1: run these tests by `cargo xtask e2e`");
         let client = Client::try_default().await.context("connect to the cluster in KUBECONFIG")?;
-        let labels = BTreeMap::from([("pod-security.kubernetes.io/enforce".into(), "restricted".into())]);
+        let labels = BTreeMap::from([("pod-security.kubernetes.io/enforce".into(), level.into())]);
         let namespace = Namespace {
             metadata: ObjectMeta { name: Some(name.clone()), labels: Some(labels), ..ObjectMeta::default() },
             ..Namespace::default()

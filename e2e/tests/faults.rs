@@ -1,130 +1,18 @@
-//! Killed at any time, run again: the same output, nothing finished computed twice, no try consumed. And
-//! devices, which are scarce: who waits says so, and who is done lets go.
+//! A Job that is disturbed ends with what it began with. Devices are scarce: who waits says so, and who is done lets go.
+//! A namespace that is lost comes back.
 
 use std::collections::BTreeMap;
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
-use k8s_openapi::api::coordination::v1::Lease;
+use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::ResourceExt as _;
 use kube::api::{Api, DeleteParams, ListParams};
-use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
 use varve_api::{Commit, Job, Pipeline, Repo};
 use varve_e2e::host::Host;
 use varve_e2e::wait::{PODS, SOON, until};
-use varve_e2e::{Space, busybox, object, store};
-
-/// Ends the leading operator's process on this machine as nothing else does: SIGKILL.
-async fn kill_operator(client: &Client) -> Result<()> {
-    let leases: Api<Lease> = Api::namespaced(client.clone(), "varve-system");
-    let holder = leases.get("varve-controller").await?.spec.and_then(|s| s.holder_identity).context("a leader")?;
-    let pods: Api<Pod> = Api::namespaced(client.clone(), "varve-system");
-    let all = pods.list(&ListParams::default()).await?;
-    let leader = all.items.iter().find(|pod| holder.starts_with(&pod.name_any())).context("the leader's pod")?;
-    let uid = leader.uid().context("a uid")?;
-    for process in std::fs::read_dir("/proc")?.flatten() {
-        let pid = process.file_name().to_string_lossy().into_owned();
-        let is_ours = pid.bytes().all(|b| b.is_ascii_digit())
-            && std::fs::read_to_string(process.path().join("cgroup"))
-                .is_ok_and(|groups| groups.contains(&uid) || groups.contains(&uid.replace('-', "_")))
-            && std::fs::read(process.path().join("cmdline")).is_ok_and(|line| line.starts_with(b"/varve\0controller"));
-        if is_ours {
-            ensure!(Command::new("kill").args(["-9", &pid]).status()?.success(), "kill {pid}");
-            return Ok(());
-        }
-    }
-    anyhow::bail!("the operator's process (pod {uid}) is not on this machine")
-}
-
-/// 60 files, and a Pipeline over 4 shards that counts each start and each end.
-async fn sixty(space: &Space, host: &Host) -> Result<()> {
-    space.with_store().await?;
-    space.apply(&object("Repo", "images", json!({}))).await?;
-    let code = format!(
-        "f=$(echo /pfs/images/*); n=${{f##*/}}; fetch {0}/count/start/$n; sleep 0.5; cat $f >/pfs/out/$n; fetch {0}/count/end/$n",
-        host.url
-    );
-    let spec = json!({
-        "inputs": [{ "name": "images", "glob": "/*" }], "parallelism": 4, "datum": { "tries": 1 },
-        "container": { "image": busybox("1")?, "command": ["sh", "-c", code] },
-    });
-    space.apply(&object("Pipeline", "copy", spec)).await?;
-    let changes: Vec<Value> =
-        (0..60).map(|i| json!({ "put": { "path": format!("/f{i:02}"), "text": format!("file {i}\n") } })).collect();
-    space.apply(&object("Commit", "all", json!({ "repo": "images", "changes": changes }))).await?;
-    Ok(())
-}
-
-/// The output Commit's tree.
-async fn output(space: &Space) -> Result<String> {
-    let job = ended(space, "copy").await?;
-    let commit = space.ready::<Commit>(&job.name_any(), PODS).await?;
-    commit.status.and_then(|s| s.tree).context("a tree")
-}
-
-async fn ended(space: &Space, pipeline: &str) -> Result<Job> {
-    let mut found = None;
-    until("a Job has been made", PODS, async || {
-        let jobs = space.api::<Job>().list(&ListParams::default().fields(&format!("spec.pipeline={pipeline}"))).await?;
-        found = jobs.items.first().map(kube::ResourceExt::name_any);
-        Ok(found.is_some())
-    })
-    .await?;
-    space.ready::<Job>(&found.context("a Job")?, PODS * 2).await
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kills_of_operator_and_workers_lose_nothing_and_repeat_nothing() -> Result<()> {
-    let calm = Space::new("calm").await?;
-    let host = Host::new().await?;
-    sixty(&calm, &host).await?;
-    let undisturbed = output(&calm).await?;
-
-    let space = Space::new("storm").await?;
-    let host = Host::new().await?;
-    sixty(&space, &host).await?;
-    let ends = || host.counts().iter().filter(|(what, _)| what.starts_with("end/")).count();
-    // What had ended this long before a kill was recorded: the keeper records at least every second.
-    let recorded_after = Duration::from_secs(3);
-    let mut kills = Vec::new();
-    for (after, what) in [(5, "operator"), (15, "worker"), (30, "operator"), (40, "worker")] {
-        until("work goes on", PODS, async || Ok(ends() >= after)).await?;
-        kills.push(Instant::now());
-        if what == "operator" {
-            kill_operator(&space.client()).await?;
-        } else {
-            let pods = space.api::<Pod>();
-            let all = pods.list(&ListParams::default().labels("varve.dev/job")).await?;
-            let running =
-                all.items.iter().find(|pod| pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running"));
-            pods.delete(&running.context("a worker's pod")?.name_any(), &DeleteParams::default()).await?;
-        }
-    }
-    assert_eq!(output(&space).await?, undisturbed);
-
-    let mut ended: BTreeMap<String, Instant> = BTreeMap::new();
-    for call in host.calls() {
-        let Some((kind, name)) = call.what.split_once('/') else { continue };
-        match (kind, ended.get(name)) {
-            ("end", None) => drop(ended.insert(name.to_owned(), call.at)),
-            ("start", Some(at)) => {
-                let lost = kills.iter().any(|kill| *kill > *at && kill.duration_since(*at) < recorded_after);
-                assert!(lost, "{name} was computed again, though its result was recorded before any kill");
-            }
-            _ => {}
-        }
-    }
-    assert_eq!(ended.len(), 60);
-    let job = ended_status(&space).await?;
-    assert_eq!((job.total, job.failed), (60, 0));
-    Ok(())
-}
-
-async fn ended_status(space: &Space) -> Result<varve_api::job::DatumCounts> {
-    ended(space, "copy").await?.status.and_then(|s| s.datums).context("counts")
-}
+use varve_e2e::{Space, busybox, kill, object, store};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_config_map_that_is_edited_under_a_running_job_changes_the_next_job_alone() -> Result<()> {
@@ -152,7 +40,7 @@ async fn a_config_map_that_is_edited_under_a_running_job_changes_the_next_job_al
 
     // Whoever comes after the edit, pod and operator, goes on with what the Job began with.
     space.apply(&map("after")).await?;
-    kill_operator(&space.client()).await?;
+    kill::operator(&space.client()).await?;
     let pods = space.api::<Pod>();
     for pod in pods.list(&ListParams::default().labels("varve.dev/job")).await? {
         pods.delete(&pod.name_any(), &DeleteParams::default()).await?;

@@ -430,6 +430,12 @@ fn is_full(error: &object_store::Error, what: &str) -> bool {
     is_disk || has_status(what, 507) || has_code(what, FULL_CODES) || what.contains("no space left on device")
 }
 
+/// Whether an object has no byte of the range that was asked for: 416, or the words of the client's own stores.
+pub(crate) fn is_beyond_the_end(error: &object_store::Error) -> bool {
+    let what = innermost(error);
+    has_status(&what, 416) || what.contains("Wanted range starting at")
+}
+
 /// What the server said, without what we had asked it and how often.
 fn answer(what: &str) -> String {
     what.rsplit_once("status code: ").map_or(what, |(_, said)| said).to_owned()

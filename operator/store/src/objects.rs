@@ -13,7 +13,7 @@ use object_store::{
     GetOptions, MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, WriteMultipart,
 };
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, is_beyond_the_end};
 
 /// Larger objects go up in parts of this size.
 const PART_BYTES: usize = 8 << 20;
@@ -76,13 +76,19 @@ impl Objects {
         self.find(key).await?.ok_or_else(|| Error::ObjectMissing { key: key.to_owned() })
     }
 
-    /// Exactly these bytes of an object.
+    /// Exactly these bytes of an object, at least one. Where it ends before, whoever named them is wrong, not the store.
     pub(crate) async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
         let path = self.path(key)?;
+        if range.is_empty() {
+            return Err(Error::corrupt(format!("object {key}"), format!("no byte of it is named, at {}", range.start)));
+        }
         let options = GetOptions::new().with_range(Some(range.clone()));
         let read = async { self.store.get_opts(&path, options).await?.bytes().await }.await;
         let bytes = read.map_err(|error| match Error::backend(&format!("read {key}"), error) {
             Error::ObjectMissing { .. } => Error::ObjectMissing { key: key.to_owned() },
+            Error::Backend { source, .. } if is_beyond_the_end(&source) => {
+                Error::corrupt(format!("object {key}"), format!("it ends before byte {}", range.start))
+            }
             error => error,
         })?;
         if bytes.len() as u64 != range.end - range.start {

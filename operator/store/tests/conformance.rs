@@ -7,7 +7,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::{ObjectStoreExt, PutPayload};
@@ -572,10 +572,17 @@ async fn an_upload_that_lies_is_refused_by_path_and_fault(place: Place) -> Resul
     ensure!(refusal(store.verify_tree(None, &lie).await)? == TreeFault::Id(Hash::ZERO));
     // A place where nothing is.
     let varve_store::Location::Pack(at) = &root.at else { anyhow::bail!("placed in a pack") };
-    let nowhere = varve_format::PackLocation { pack: Uuid::from_u128(1), ..*at };
-    let lie = NodeRef { at: varve_store::Location::Pack(nowhere), ..root.clone() };
-    let reader = place.open().await;
-    ensure!(matches!(refusal(reader.verify_tree(None, &lie).await)?, TreeFault::Content(_)));
+    for nowhere in [
+        varve_format::PackLocation { pack: Uuid::from_u128(1), ..*at },
+        varve_format::PackLocation { offset: at.offset + (1 << 30), ..*at },
+        varve_format::PackLocation { stored: at.stored + 1, ..*at },
+        varve_format::PackLocation { stored: 0, ..*at },
+    ] {
+        let lie = NodeRef { at: varve_store::Location::Pack(nowhere), ..root.clone() };
+        let reader = place.open().await;
+        let fault = refusal(reader.verify_tree(None, &lie).await).with_context(|| format!("{nowhere:?}"))?;
+        ensure!(matches!(fault, TreeFault::Content(_) | TreeFault::Unreadable(_)), "{nowhere:?}: {fault:?}");
+    }
     // Content that is other than its id says.
     let content = session.write_bytes(vec![8; 400]).await?;
     let claimed = ContentRef { id: Hash::of_content(&[7; 400]), ..content };

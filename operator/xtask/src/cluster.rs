@@ -44,6 +44,19 @@ impl Cluster {
         Self { settings, name: "record".into() }
     }
 
+    /// One of three nodes, which hears soon that one of them is dead, and soon gives up its pods.
+    pub(crate) fn of_three_nodes() -> Self {
+        let given_up = "--default-not-ready-toleration-seconds=5 --default-unreachable-toleration-seconds=5";
+        let settings = vec![
+            ("E2E_NAME", "storm".into()),
+            ("E2E_NET", "10.96".into()),
+            ("E2E_NODES", "3".into()),
+            ("E2E_KCM_FLAGS", "--node-monitor-grace-period=10s".into()),
+            ("E2E_APISERVER_FLAGS", given_up.into()),
+        ];
+        Self { settings, name: "storm".into() }
+    }
+
     /// One whose bucket lies in this folder, and so outlives it.
     pub(crate) fn with_buckets(folder: &Path) -> Self {
         let buckets = folder.display().to_string();

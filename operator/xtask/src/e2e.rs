@@ -1,52 +1,116 @@
-//! `e2e [--full]`: the crate `varve-e2e` on the user's cluster, which stays up.
+//! `e2e`: the crate `varve-e2e` on the user's cluster, which stays up, and on clusters of its own.
 
 use std::process::Command;
 
 use anyhow::{Result, ensure};
+use clap::Args;
 
 use crate::cluster::{Access, Cluster};
 use crate::images::{self, Images};
 use crate::{apply, example, run};
 
+/// What to run.
+#[derive(Args)]
+pub(crate) struct E2e {
+    /// Also the slow ones: bad input that heals, killed processes and nodes, a store that changes its owner.
+    #[arg(long)]
+    full: bool,
+    /// Only this program of `e2e/tests`, fast or slow; may be given more than once.
+    #[arg(long = "program", value_name = "NAME", value_parser = programs())]
+    programs: Vec<String>,
+    /// Only tests whose name contains this.
+    filter: Option<String>,
+}
+
 /// Programs of the crate, run in one go.
-pub(crate) struct Suite {
-    programs: &'static [&'static str],
+pub(crate) struct Suite<'a> {
+    programs: &'a [&'static str],
     /// Tests at a time. They wait for pods more than they compute.
     threads: &'static str,
 }
 
 /// What `cargo xtask test` runs too: the API's rules, and the main path.
-pub(crate) const SHORT: Suite = Suite { programs: &["api_rules", "api_views", "main_path"], threads: "4" };
+pub(crate) const SHORT: Suite<'_> = Suite { programs: &["api_rules", "api_views", "main_path"], threads: "4" };
 /// What takes longer: it waits for time-outs and for things to heal, brings about what is explained, and runs the example's
 /// real images.
-const LONG: Suite =
-    Suite { programs: &["bad_input", "catalogue", "deletion", "openshift", "photographs", "tenancy"], threads: "4" };
+const LONG: Suite<'_> =
+    Suite { programs: &["bad_input", "catalogue", "deletion", "photographs", "tenancy", "users"], threads: "4" };
 /// What kills the operator that the others stand on: alone, one by one.
-const FAULTS: Suite = Suite { programs: &["faults"], threads: "1" };
+const FAULTS: Suite<'_> = Suite { programs: &["faults"], threads: "1" };
+/// What judges the operator by all that it did for the others: the last.
+const RIGHTS: Suite<'_> = Suite { programs: &["rights"], threads: "1" };
+/// What kills a node, on a cluster of its own that has three.
+const STORM: Suite<'_> = Suite { programs: &["storm"], threads: "1" };
 /// What needs a cluster of its own, made twice.
-const LIVES: Suite = Suite { programs: &["two_lives"], threads: "1" };
+const LIVES: Suite<'_> = Suite { programs: &["two_lives"], threads: "1" };
 
-pub(crate) fn e2e(full: bool, filter: Option<&str>) -> Result<()> {
-    let access = Cluster::of_the_user().up()?;
-    let images = images::build_and_push(&access)?;
-    apply::varve(&access, &images)?;
-    let photographs = example::photographs_folder()?;
-    let suites: &[Suite] = if full { &[SHORT, LONG, FAULTS] } else { &[SHORT] };
+/// On the user's cluster, in this order.
+const SUITES: [Suite<'_>; 4] = [SHORT, LONG, FAULTS, RIGHTS];
+/// On clusters of their own.
+const APART: [Suite<'_>; 2] = [STORM, LIVES];
+
+/// Those that a filter leaves out.
+const WHOLE: [&str; 3] = ["rights", "storm", "two_lives"];
+
+/// The names of all programs.
+fn programs() -> Vec<&'static str> {
+    let suites = SUITES.iter().chain(&APART);
+    suites.flat_map(|suite| suite.programs).copied().collect()
+}
+
+impl E2e {
+    /// What of a suite is to be run.
+    fn of(&self, suite: &Suite<'_>) -> Vec<&'static str> {
+        let is_wanted = |program: &&str| match (self.programs.as_slice(), &self.filter) {
+            ([], None) => self.full || SHORT.programs.contains(program),
+            // Neither a cluster of its own for one test, nor a judgement by what a few of them did.
+            ([], Some(_)) => SHORT.programs.contains(program) || self.full && !WHOLE.contains(program),
+            (named, _) => named.iter().any(|named| named == program),
+        };
+        suite.programs.iter().copied().filter(is_wanted).collect()
+    }
+}
+
+pub(crate) fn e2e(e2e: &E2e) -> Result<()> {
+    let filter = e2e.filter.as_deref();
     let mut failed = Vec::new();
-    for suite in suites {
-        let mut command = command(&access, &images, suite, filter);
-        if let Err(error) = run::run("test on the real cluster", command.env("VARVE_PHOTOGRAPHS", &photographs)) {
-            failed.push(format!("{error:#}"));
+    if SUITES.iter().any(|suite| !e2e.of(suite).is_empty()) {
+        let access = Cluster::of_the_user().up()?;
+        let images = images::build_and_push(&access)?;
+        apply::varve(&access, &images)?;
+        let photographs = example::photographs_folder()?;
+        for suite in SUITES {
+            let programs = e2e.of(&suite);
+            if programs.is_empty() {
+                continue;
+            }
+            let mut command = command(&access, &images, &Suite { programs: &programs, ..suite }, filter);
+            let outcome = run::run("test on the real cluster", command.env("VARVE_PHOTOGRAPHS", &photographs));
+            failed.extend(outcome.err());
         }
     }
-    if full
-        && filter.is_none_or(|filter| "two_lives".contains(filter))
-        && let Err(error) = two_lives()
-    {
-        failed.push(format!("{error:#}"));
+    if !e2e.of(&STORM).is_empty() {
+        failed.extend(storm().err());
     }
+    if !e2e.of(&LIVES).is_empty() {
+        failed.extend(two_lives().err());
+    }
+    let failed: Vec<String> = failed.iter().map(|error| format!("{error:#}")).collect();
     ensure!(failed.is_empty(), "{}", failed.join("; "));
     Ok(())
+}
+
+/// Three nodes, whose loss is noticed within seconds.
+fn storm() -> Result<()> {
+    let cluster = Cluster::of_three_nodes();
+    cluster.down()?;
+    let outcome = cluster.up().and_then(|access| {
+        let images = images::build_and_push(&access)?;
+        apply::varve(&access, &images)?;
+        let mut command = command(&access, &images, &STORM, None);
+        run::run("storm", command.arg("--nocapture"))
+    });
+    cluster.down().and(outcome)
 }
 
 /// One cluster, and then another over the same bucket.
@@ -65,7 +129,7 @@ fn two_lives() -> Result<()> {
 }
 
 /// `cargo test` on some of the crate's programs, told how to reach the cluster.
-pub(crate) fn command(access: &Access, images: &Images, suite: &Suite, filter: Option<&str>) -> Command {
+pub(crate) fn command(access: &Access, images: &Images, suite: &Suite<'_>, filter: Option<&str>) -> Command {
     // With `--workspace`, as everywhere: see `test::conformance`. So the crate's tests are named one by one.
     let mut command = run::cargo(["test", "--workspace", "--features", "varve-e2e/cluster", "--no-fail-fast"]);
     for program in suite.programs {

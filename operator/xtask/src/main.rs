@@ -39,13 +39,7 @@ enum Command {
     /// Everything that CI runs, on a cluster of its own.
     Test,
     /// The tests on a real cluster alone.
-    E2e {
-        /// Also the slow ones: bad input that heals, killed processes, a store that changes its owner.
-        #[arg(long)]
-        full: bool,
-        /// Only tests whose name contains this.
-        filter: Option<String>,
-    },
+    E2e(e2e::E2e),
     /// Records anew what a real API server answers to the requests in `operator/local/tests/requests`.
     Record,
     /// Measures.
@@ -89,7 +83,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Demo => demo::demo(),
         Command::Test => return test::test(),
-        Command::E2e { full, filter } => e2e::e2e(full, filter.as_deref()),
+        Command::E2e(e2e) => e2e::e2e(&e2e),
         Command::Record => record::record(),
         Command::Bench { what } => bench::bench(&what),
         Command::Soak(soak) => soak::soak(&soak),

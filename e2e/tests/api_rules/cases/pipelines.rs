@@ -175,8 +175,8 @@ pub(super) fn pipeline_cases() -> Vec<Case> {
         case("Pipeline", &mount("data"), not_ours),
         case(
             "Pipeline",
-            &container(json!({ "securityContext": { "runAsUser": 0 } })),
-            "should be greater than or equal to 1",
+            &container(json!({ "securityContext": { "runAsUser": -1 } })),
+            "should be greater than or equal to 0",
         ),
         case(
             "Pipeline",

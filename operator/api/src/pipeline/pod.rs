@@ -63,17 +63,18 @@ pub struct Container {
     pub security_context: Option<ContainerSecurity>,
 }
 
-/// A part of a core/v1 SecurityContext: no rights can be added, and root can't be had.
+/// A part of a core/v1 SecurityContext: no rights can be added.
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ContainerSecurity {
-    /// The numeric user; without it 65532, or one of the range that OpenShift gives the namespace.
+    /// The numeric user; without it 65532, or one of the range that OpenShift gives the namespace. 0 is root, without any of
+    /// its capabilities: it owns the image's files, and nothing else. The namespace must allow it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 2_147_483_647_i64))]
+    #[schemars(range(min = 0, max = 2_147_483_647_i64))]
     pub run_as_user: Option<i64>,
     /// The numeric group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 2_147_483_647_i64))]
+    #[schemars(range(min = 0, max = 2_147_483_647_i64))]
     pub run_as_group: Option<i64>,
     /// True makes the image's own files unchangeable.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -5,7 +5,7 @@
 
 use varve_api::{commit::UploadedTree, conditions::Reason};
 use varve_format::{
-    Hash, Location, MapKind,
+    Hash, Location,
     location::{Area, Form, PackLocation},
 };
 use varve_store::{NodeRef, Session, Store};
@@ -33,7 +33,7 @@ pub(super) async fn adopt(store: &Store, session: &Session, before: &NodeRef, tr
         skip: 0,
         form: Form::Plain,
     });
-    let root = store.root_at(&MapKind::TREE, id, at).await.map_err(Error::store("read the uploaded tree's root"))?;
+    let root = NodeRef { id, files: 0, bytes: 0, at }; // how many there are, the root itself says
     let edits = store.verify_tree(Some(before), &root).await.map_err(Error::store("check the uploaded tree"))?;
     let made = session.edit_tree(before, edits).await.map_err(refused)?;
     if made.id != id {
@@ -51,7 +51,7 @@ mod tests {
 
     use object_store::{memory::InMemory, path::Path};
     use varve_api::meta::FrameRef;
-    use varve_format::RepoPath;
+    use varve_format::{MapKind, RepoPath};
     use varve_store::{Entry, TreeEdit};
 
     use super::*;

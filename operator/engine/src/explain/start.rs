@@ -45,7 +45,8 @@ fn start_cause(said: &str, finding: impl Fn(&str) -> Finding) -> Finding {
     let is_missing = says(&["not found"]);
     if says(&["image will run as root", "runs as root", "container's runasuser breaks non-root policy"]) {
         let why = "it would run as root, the user who may do everything, and the pod forbids that";
-        let remedy = "name another user in container.securityContext.runAsUser, or in the image";
+        let remedy = "name another user in container.securityContext.runAsUser, or in the image; or set it to 0, which asks \
+                      for root, if the namespace allows that";
         finding(why).can(Who::You, remedy).hopeless(true)
     } else if says(&["non-numeric user", "cannot verify user is non-root"]) {
         let why = "its image names its user by a word, so nobody can tell beforehand that it is not root";

@@ -102,10 +102,7 @@ pub fn check(spec: &PipelineSpec, store_secrets: &BTreeSet<String>) -> Result<()
     for variable in &spec.container.env {
         check_variable(&variable.name, &inputs)?;
     }
-    match spec.container.security_context.as_ref().and_then(|security| security.run_as_user) {
-        Some(0) => Err(PodError::Root),
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 /// ConfigMaps, Secrets, empty directories and claims; nothing of the host, no tokens, nothing that we don't know.
@@ -220,9 +217,6 @@ pub enum PodError {
         /// What is wrong.
         why: String,
     },
-    /// The user 0.
-    #[error("container.securityContext.runAsUser may not be 0: user code never runs as root")]
-    Root,
 }
 
 impl PodError {

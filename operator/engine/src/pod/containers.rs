@@ -38,6 +38,9 @@ pub(super) fn keeper(job: &ShardJob<'_>, around: &Surroundings) -> Container {
     }
 }
 
+/// The user who may do everything, but for what its capabilities would be needed: it has none.
+const ROOT: i64 = 0;
+
 /// The user's container: its own image, environment, resources and mounts. What it runs, it is told by the keeper.
 pub(super) fn user(snapshot: &Snapshot, around: &Surroundings) -> Container {
     let container = &snapshot.spec.container;
@@ -54,6 +57,7 @@ pub(super) fn user(snapshot: &Snapshot, around: &Surroundings) -> Container {
         resources: container.resources.clone(),
         volume_mounts: Some([inputs, control].into_iter().chain(container.volume_mounts.clone()).collect()),
         security_context: Some(SecurityContext {
+            run_as_non_root: Some(security.run_as_user != Some(ROOT)), // whether that is allowed, the namespace says
             run_as_user: security.run_as_user.or(around.run_as),
             run_as_group: security.run_as_group.or(around.run_as),
             read_only_root_filesystem: security.read_only_root_filesystem,

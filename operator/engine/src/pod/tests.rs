@@ -181,6 +181,22 @@ fn pods_are_restricted_and_hold_no_token() {
 }
 
 #[test]
+fn root_is_for_the_users_container_alone_and_without_capabilities() {
+    let mut snapshot = snapshot();
+    snapshot.spec.container.security_context =
+        Some(ContainerSecurity { run_as_user: Some(0), ..ContainerSecurity::default() });
+    assert_eq!(check(&snapshot.spec, &BTreeSet::new()), Ok(()));
+    let pod = pod_of(&shard_job(&snapshot));
+    assert_eq!(pod.security_context.clone().unwrap().run_as_non_root, Some(true));
+    for (name, run_as, is_never_root) in [("install", 65_532, true), ("user", 0, false), ("keeper", 65_532, true)] {
+        let security = container(&pod, name).security_context.unwrap();
+        assert_eq!((security.run_as_user, security.run_as_non_root), (Some(run_as), Some(is_never_root)), "{name}");
+        assert_eq!(security.capabilities.unwrap().drop, Some(vec!["ALL".to_owned()]), "{name}");
+        assert_eq!(security.allow_privilege_escalation, Some(false), "{name}");
+    }
+}
+
+#[test]
 fn devices_and_settings_reach_the_users_container_and_pod() {
     let mut snapshot = snapshot();
     let gpu = BTreeMap::from([("nvidia.com/gpu".to_owned(), Quantity("1".to_owned()))]);
