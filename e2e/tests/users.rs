@@ -16,8 +16,8 @@ use varve_e2e::{Space, busybox, crane, object};
 const USER: &str = "1000660000";
 
 /// A namespace under the constraint `restricted-v2`, which gives pods a user of the namespace's own range.
-async fn under_restricted_v2() -> Result<Space> {
-    let space = Space::new("openshift").await?;
+async fn under_restricted_v2(level: &str) -> Result<Space> {
+    let space = Space::under(level, "openshift").await?;
     let policy = include_str!("../policies/restricted-v2.yaml");
     space.kubectl_with(&["apply", "--server-side", "-f", "-"], policy).context("apply the policy")?;
     let metadata = json!({ "metadata": {
@@ -50,7 +50,7 @@ async fn under_restricted_v2() -> Result<Space> {
 
 #[tokio::test]
 async fn code_runs_as_the_user_that_openshift_gives_out() -> Result<()> {
-    let space = under_restricted_v2().await?;
+    let space = under_restricted_v2("restricted").await?;
     let host = Host::new().await?;
     space.with_store().await?;
     space.apply(&object("Repo", "r", json!({}))).await?;
@@ -106,7 +106,7 @@ async fn where_root_is_not_allowed_it_is_said_who_forbids_it_and_who_can_allow_i
         assert!(told.contains(word), "{word}: {told}");
     }
 
-    let openshift = under_restricted_v2().await?;
+    let openshift = under_restricted_v2("baseline").await?; // else that would be told first
     insists_on_root(&openshift).await?;
     let told = held_up(&openshift).await?;
     for word in ["the admission policy e2e-restricted-v2 refuses them", "runAsUser is not of the namespace's range"] {

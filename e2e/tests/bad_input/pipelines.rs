@@ -161,18 +161,20 @@ async fn an_input_may_have_the_name_of_a_shells_word() -> Result<()> {
     let space = Space::new("words").await?;
     space.with_store().await?;
     space.apply(&repo("r")).await?;
-    let inputs = ODD_INPUTS.iter().map(|name| json!({ "name": name, "repo": "r", "glob": "/" })).collect();
-    let mut words = pipeline("words", inputs)?;
-    // What the code was given, and not what a shell makes of it.
-    let code = r#"cat "$if/a" "$done/a" "$path/a" /pfs/Out/a >/pfs/out/a; tr '\0' '\n' </proc/$$/environ"#;
-    words["spec"]["container"]["command"] = json!(["sh", "-c", code]);
-    space.apply(&words).await?;
+    let inputs: Value = ODD_INPUTS.iter().map(|name| json!({ "name": name, "repo": "r", "glob": "/" })).collect();
+    let in_a_shell = r#"cat "$if/a" "$done/a" "$path/a" /pfs/Out/a >/pfs/out/a"#;
+    for (name, command) in [("words", json!(["sh", "-c", in_a_shell])), ("given", json!(["env"]))] {
+        let mut pipeline = pipeline(name, inputs.clone())?;
+        pipeline["spec"]["container"]["command"] = command;
+        space.apply(&pipeline).await?;
+    }
     space.apply(&text("one", "r")).await?;
     let input = space.ready::<Commit>("one", SOON).await?;
-    let (job, output) = space.outcome("words", &input).await?;
+    let (_, output) = space.outcome("words", &input).await?;
     assert_eq!(space.files_of(&output.name_any()).await?["/a"], "aaaa");
 
     let uid = uid(&input)?;
+    let (job, _) = space.outcome("given", &input).await?;
     let printed = space.printed(&job).await?.concat();
     let given: BTreeSet<&str> = printed.lines().collect();
     for name in ODD_INPUTS {

@@ -163,20 +163,26 @@ fn held_up(job: &Job) -> Option<Standing> {
         None => (State::Reconciling, holds(Type::Reconciling)?),
     };
     let reason = Reason::all().find(|reason| reason.as_str() == condition.reason)?;
-    let (name, why) = (job.name_any(), condition.message.trim_end_matches('.'));
+    let (name, why) = (job.name_any(), sentence(&condition.message));
     let how = match state {
         State::Stalled => "can't go on",
         _ if PODS_HELD_UP.contains(&reason) => "is held up",
         _ => return None,
     };
-    Some(Standing::new(state, reason, format!("Job {name} {how}: {why}. To give it up, set cancel in Job {name}")))
+    Some(Standing::new(state, reason, format!("Job {name} {how}: {why} To give it up, set cancel in Job {name}")))
+}
+
+/// A text that another sentence may follow: it ends with a full stop, within a bracket or outside one.
+fn sentence(text: &str) -> String {
+    let text = text.trim_end();
+    if text.ends_with('.') || text.ends_with(".)") { text.to_owned() } else { format!("{text}.") }
 }
 
 fn failed(job: &Job) -> String {
     let why = job.status.as_ref().and_then(|status| status.explanation.clone()).unwrap_or_default();
-    let (name, why) = (job.name_any(), why.trim_end_matches('.'));
+    let (name, why) = (job.name_any(), sentence(&why));
     format!(
-        "Job {name} has failed: {why}. A new Commit or a change of the Pipeline makes a new Job; to try the same again, \
+        "Job {name} has failed: {why} A new Commit or a change of the Pipeline makes a new Job; to try the same again, \
          delete Job {name}"
     )
 }
