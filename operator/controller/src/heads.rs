@@ -24,7 +24,7 @@ use kube::{Api, ResourceExt};
 use tokio::sync::Notify;
 use uuid::Uuid;
 use varve_api::{
-    conditions::{Reason, Type, holds},
+    conditions::{HasConditions as _, Reason, Type, holds},
     meta::FrameRef,
     repo::{BranchHead, Head as StatusHead, MAX_BRANCHES, Repo},
 };
@@ -270,8 +270,7 @@ impl Heads {
                 news.set(self.compared.notified());
             }
         };
-        let conditions = repo.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-        let patience = if holds(conditions, Type::Stalled) { Duration::ZERO } else { COMPARED_WITHIN };
+        let patience = if holds(repo.conditions(), Type::Stalled) { Duration::ZERO } else { COMPARED_WITHIN };
         tokio::time::timeout(patience, comparing).await.map_err(|_| {
             let name = repo.name_any();
             Error::waiting(

@@ -13,11 +13,9 @@ use std::{
 
 use jiff::Timestamp;
 use uuid::Uuid;
-use varve_api::{
-    Commit,
-    conditions::{self, Type},
-};
+use varve_api::Commit;
 use varve_engine::trigger::{Ancestor, Candidate};
+    commit::is_ready,
 use varve_format::{CommitIdentity, Hash, Head, commit_uid};
 use varve_store::{Commit as StoredCommit, Store};
 
@@ -233,10 +231,6 @@ fn standing(cx: &Cx, of: &Of<'_>, known: &Known) -> Standing {
         Some(commit) if is_ready(&commit) => Standing::Ready,
         Some(_) => Standing::NotReady,
     }
-}
-
-fn is_ready(commit: &Commit) -> bool {
-    commit.status.as_ref().is_some_and(|status| conditions::holds(&status.conditions, Type::Ready))
 }
 
 /// The uid that the commit of a Commit object gets.

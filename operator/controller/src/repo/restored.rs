@@ -18,7 +18,7 @@ use varve_format::{BranchName, Head, Location, MapKind};
 use varve_store::{Commit as StoredCommit, Store};
 
 use crate::{
-    commit::{CONCERN, status_of},
+    commit::{CONCERN, is_ready, status_of},
     cx::Cx,
     error::{Error, Result},
     heads::uid,
@@ -67,8 +67,7 @@ async fn bring_back(repo: &Arc<Repo>, cx: &Cx, entry: &Head, stored: &StoredComm
         None => Arc::new(cx.act.create(&object(repo, entry, stored)).await?.into_inner()),
     };
     let is_ours = made.labels().get(labels::JOB) == Some(name);
-    let is_ready = made.status.as_ref().is_some_and(|status| conditions::holds(&status.conditions, Type::Ready));
-    if !is_ours || is_ready {
+    if !is_ours || is_ready(&made) {
         return Ok(());
     }
     let generation = made.metadata.generation.unwrap_or(1);
