@@ -7,7 +7,7 @@
 //! `PartialObjectMeta` asks the server for nothing else.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Debug,
     sync::{Arc, PoisonError, RwLock},
 };
@@ -279,6 +279,12 @@ impl Caches {
         macro_rules! ready {
             ($($cache:ident),*) => {
                 // An error says that the filling future was dropped: the process is ending.
+    /// The names of a namespace's Secrets of stores.
+    pub(crate) fn store_names(&self, namespace: &str) -> BTreeSet<String> {
+        let secrets = self.store_secrets.in_namespace(namespace, |_| true);
+        secrets.iter().map(|secret| secret.name_any()).collect()
+    }
+
                 $(let _ = self.$cache.store.wait_until_ready().await;)*
             };
         }
