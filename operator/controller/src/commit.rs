@@ -8,6 +8,7 @@
 mod changes;
 mod import;
 mod land;
+mod output;
 mod shown;
 mod summary;
 mod uploaded;
@@ -24,6 +25,8 @@ use varve_api::{
     repo::Repo,
 };
 
+pub(crate) use output::output;
+pub(crate) use shown::{pack_ref, record_ref};
 pub use shown::{status_of, status_of_parts};
 pub(crate) use summary::summarize;
 

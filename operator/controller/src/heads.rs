@@ -25,7 +25,6 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 use varve_api::{
     conditions::{HasConditions as _, Reason, Type, holds},
-    meta::FrameRef,
     repo::{BranchHead, Head as StatusHead, MAX_BRANCHES, Repo},
 };
 use varve_format::{BranchName, CommitName, Hash, Head, RecordAt};
@@ -33,6 +32,7 @@ use varve_store::Store;
 
 use crate::{
     act::{Call, Verb},
+    commit::record_ref,
     cx::Cx,
     error::{Error, Result},
     status::version,
@@ -158,7 +158,7 @@ fn status_head(head: &Head) -> StatusHead {
         commit: head.commit.to_string(),
         seq: head.seq,
         seal: head.seal.to_string(),
-        record: FrameRef { pack: head.record.pack.to_string(), offset: head.record.offset, length: head.record.length },
+        record: record_ref(head.record),
         previous: head.previous.to_string(),
         time: time_text(head.time_ns),
     }
