@@ -10,6 +10,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Debug,
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
 use futures::{Stream, StreamExt, stream::BoxStream};
@@ -32,6 +33,10 @@ use varve_api::{commit::Commit, job::Job, labels, pipeline::Pipeline, repo::Repo
 
 /// Changes a slow listener may fall behind by before it is told to look at everything anew.
 const CHANGES_KEPT: usize = 4096;
+
+/// How long something that we made may be unknown to a cache before the API server is asked for it: either somebody has
+/// deleted it, or the cache lags.
+pub(crate) const CACHE_LAG: Duration = Duration::from_secs(10);
 
 /// Something that changed in a cache.
 #[derive(Clone, Debug)]
@@ -274,17 +279,17 @@ impl Caches {
         (caches, fill)
     }
 
-    /// Waits until every cache has seen its first whole list.
-    pub async fn wait_until_ready(&self) {
-        macro_rules! ready {
-            ($($cache:ident),*) => {
-                // An error says that the filling future was dropped: the process is ending.
     /// The names of a namespace's Secrets of stores.
     pub(crate) fn store_names(&self, namespace: &str) -> BTreeSet<String> {
         let secrets = self.store_secrets.in_namespace(namespace, |_| true);
         secrets.iter().map(|secret| secret.name_any()).collect()
     }
 
+    /// Waits until every cache has seen its first whole list.
+    pub async fn wait_until_ready(&self) {
+        macro_rules! ready {
+            ($($cache:ident),*) => {
+                // An error says that the filling future was dropped: the process is ending.
                 $(let _ = self.$cache.store.wait_until_ready().await;)*
             };
         }

@@ -215,8 +215,8 @@ async fn check_secrets(pipeline: &Pipeline, cx: &Cx, state: &State, namespace: &
     let wanted = pod::secrets(&pipeline.spec)?;
     let wanted: BTreeMap<String, &str> =
         wanted.into_iter().filter(|secret| secret.is_needed).map(|secret| (secret.name, secret.field)).collect();
-    let key = (pipeline.uid().unwrap_or_default(), pipeline.metadata.generation.unwrap_or_default());
-    if state.secrets_were_seen(&key) {
+    let (uid, generation) = (pipeline.uid().unwrap_or_default(), pipeline.metadata.generation.unwrap_or_default());
+    if state.secrets.get(&uid) == Some(generation) {
         return Ok(());
     }
     let api: Api<Secret> = Api::namespaced(cx.clients.write.clone(), namespace);
@@ -230,7 +230,7 @@ async fn check_secrets(pipeline: &Pipeline, cx: &Cx, state: &State, namespace: &
             ));
         }
     }
-    state.secrets_seen(key);
+    state.secrets.insert(uid, generation);
     Ok(())
 }
 
