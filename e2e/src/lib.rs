@@ -243,6 +243,18 @@ pub fn object(kind: &str, name: &str, spec: Value) -> Value {
     object
 }
 
+/// Lays `more` over `under`: objects field by field, all else whole.
+pub fn lay_over(under: &mut Value, more: &Value) {
+    match (under, more) {
+        (Value::Object(under), Value::Object(more)) => {
+            for (field, value) in more {
+                lay_over(under.entry(field.as_str()).or_insert(Value::Null), value);
+            }
+        }
+        (under, more) => *under = more.clone(),
+    }
+}
+
 /// The small image that the cluster's registry holds: a shell, its tools, and `fetch`.
 pub fn busybox(tag: &str) -> Result<String> {
     Ok(format!("{}/busybox:{tag}", env("VARVE_REGISTRY")?))

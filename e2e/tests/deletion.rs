@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::batch::v1::Job as BatchJob;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
-use kube::ResourceExt as _;
+use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams};
 use serde_json::{Value, json};
 use varve_api::{Commit, Job, Pipeline, Repo};
@@ -78,25 +78,29 @@ impl Moment {
     }
 }
 
+fn phase(pod: &Pod) -> &str {
+    pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default()
+}
+
 /// Pods that run.
 async fn running(space: &Space) -> Result<usize> {
     let pods = space.api::<Pod>().list(&ListParams::default()).await?;
-    let phase = |pod: &Pod| pod.status.as_ref().and_then(|status| status.phase.clone());
-    Ok(pods.iter().filter(|pod| phase(pod).as_deref() == Some("Running")).count())
+    Ok(pods.iter().filter(|pod| phase(pod) == "Running").count())
 }
 
 /// Pods and batch Jobs that have not ended.
 async fn at_work(space: &Space) -> Result<Vec<String>> {
-    let phase = |pod: &Pod| pod.status.as_ref().and_then(|status| status.phase.clone()).unwrap_or_default();
     let pods = space.api::<Pod>().list(&ListParams::default()).await?;
-    let pods = pods
-        .iter()
-        .filter(|pod| !matches!(phase(pod).as_str(), "Succeeded" | "Failed"))
-        .map(kube::ResourceExt::name_any);
+    let pods = pods.iter().filter(|pod| !matches!(phase(pod), "Succeeded" | "Failed")).map(ResourceExt::name_any);
     let batches = space.api::<BatchJob>().list(&ListParams::default()).await?;
     let batches =
         batches.iter().filter(|batch| batch.status.as_ref().and_then(|status| status.active).unwrap_or(0) > 0);
-    Ok(pods.chain(batches.map(kube::ResourceExt::name_any)).collect())
+    Ok(pods.chain(batches.map(ResourceExt::name_any)).collect())
+}
+
+/// The Job that there is.
+async fn the_job(space: &Space) -> Result<Job> {
+    space.api::<Job>().list(&ListParams::default()).await?.items.pop().context("a Job")
 }
 
 #[tokio::test]
@@ -144,7 +148,7 @@ async fn a_job_that_is_deleted_at_work_is_made_again_and_goes_on_with_what_is_do
     let host = Host::new().await?;
     Moment::Running.come(&space, &host).await?;
     let jobs = space.api::<Job>();
-    let first = jobs.list(&ListParams::default()).await?.items.pop().context("a Job")?;
+    let first = the_job(&space).await?;
     jobs.delete(&first.name_any(), &DeleteParams::default()).await?;
     let mut again = None;
     until("a Job is made again", MINUTE, async || {
@@ -165,7 +169,7 @@ async fn a_job_that_is_suspended_at_work_stops_and_goes_on_where_it_was() -> Res
     let space = Space::new("suspend").await?;
     let host = Host::new().await?;
     Moment::Running.come(&space, &host).await?;
-    let job = space.api::<Job>().list(&ListParams::default()).await?.items.pop().context("a Job")?.name_any();
+    let job = the_job(&space).await?.name_any();
     let suspend = |suspend: bool| json!({ "spec": { "suspend": suspend } }).to_string();
     space.kubectl(&["patch", "vjob", &job, "--type=merge", "-p", &suspend(true)])?;
     until("its pods are gone", MINUTE, async || Ok(at_work(&space).await?.is_empty())).await?;
@@ -187,15 +191,8 @@ async fn a_job_that_is_cancelled_at_work_stops_and_says_so() -> Result<()> {
     let space = Space::new("cancel").await?;
     let host = Host::new().await?;
     Moment::Running.come(&space, &host).await?;
-    let job = space.api::<Job>().list(&ListParams::default()).await?.items.pop().context("a Job")?.name_any();
-    space.kubectl(&[
-        "patch",
-        "vjob",
-        &job,
-        "--type=merge",
-        "-p",
-        &json!({ "spec": { "cancel": true } }).to_string(),
-    ])?;
+    let job = the_job(&space).await?.name_any();
+    space.kubectl(&["patch", "vjob", &job, "--type=merge", "-p", r#"{"spec": {"cancel": true}}"#])?;
     let (reason, message) = space.stalled::<Job>(&job, MINUTE).await?;
     assert_eq!(reason, "Canceled", "{message}");
     assert!(message.contains("remembered"), "{message}");

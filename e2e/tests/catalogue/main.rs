@@ -14,7 +14,7 @@ use varve_api::conditions::{self, Type};
 use varve_api::{Commit, Job, Pipeline};
 use varve_e2e::host::Host;
 use varve_e2e::wait::{Conditioned, PODS, until};
-use varve_e2e::{Space, busybox, object};
+use varve_e2e::{Space, busybox, lay_over, object};
 
 use causes::{Case, On};
 
@@ -23,18 +23,6 @@ const AT_ONCE: usize = 4;
 /// How long a cause may take until it is told: a node looks at the disk that pods use every ten seconds, and the
 /// controller of batch Jobs waits between tries.
 const TOLD: Duration = PODS;
-
-/// Lays `more` over `under`: objects field by field, all else whole.
-fn lay_over(under: &mut Value, more: &Value) {
-    match (under, more) {
-        (Value::Object(under), Value::Object(more)) => {
-            for (field, value) in more {
-                lay_over(under.entry(field.as_str()).or_insert(Value::Null), value);
-            }
-        }
-        (under, more) => *under = more.clone(),
-    }
-}
 
 /// Text in which the namespace's name stands.
 fn for_space(object: &Value, space: &Space) -> String {

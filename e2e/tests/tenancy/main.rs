@@ -12,11 +12,11 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use varve_api::{Commit, Job, Pipeline, Repo};
 use varve_e2e::wait::{PODS, SOON};
-use varve_e2e::{Space, busybox, env, object, store};
+use varve_e2e::{Space, busybox, env, lay_over, object, store};
 
-use tries::{Tries, said};
+use tries::Tries;
 use ways::{
-    by_imports, by_overlays, by_pods, commit, only, over, pipeline, pipelines_and_commits, put, to_a_neighbour,
+    by_imports, by_overlays, by_pods, commit, only, pipeline, pipelines_and_commits, put, to_a_neighbour,
     ways_to_a_secret,
 };
 
@@ -27,14 +27,14 @@ async fn who_may_not_make_pods_gets_at_no_secret_and_no_identity_by_a_pipeline()
     let mut tries = Tries::default();
     for secret in ["varve-store", "another"] {
         for (field, change) in ways_to_a_secret(secret) {
-            let asked = pipeline("p", |spec| over(spec, &change))?;
+            let asked = pipeline("p", |spec| lay_over(spec, &change))?;
             tries.apply(&ann, &format!("{field} names Secret {secret}"), &asked, &only(field)).await;
         }
     }
     let claim = json!({ "pod": { "volumes": [{ "name": "v", "persistentVolumeClaim": { "claimName": "c" } }] } });
-    let claim = pipeline("p", |spec| over(spec, &claim))?;
+    let claim = pipeline("p", |spec| lay_over(spec, &claim))?;
     tries.apply(&ann, "a claim", &claim, "pod.volumes may name a PersistentVolumeClaim only if you").await;
-    let account = pipeline("p", |spec| over(spec, &json!({ "pod": { "serviceAccountName": "default" } })))?;
+    let account = pipeline("p", |spec| lay_over(spec, &json!({ "pod": { "serviceAccountName": "default" } })))?;
     tries.apply(&ann, "an identity", &account, &only("pod.serviceAccountName")).await;
     let overlay = json!({ "metadata": { "labels": { "team": "optics" } } });
     let overlay = pipeline("p", |spec| spec["pod"] = json!({ "overlay": overlay }))?;
@@ -50,7 +50,7 @@ async fn who_may_not_make_pods_gets_at_no_secret_and_no_identity_by_a_pipeline()
         ed.try_apply(&object).await?;
     }
     for (_, change) in ways_to_a_secret("another") {
-        ed.try_apply(&pipeline("p", |spec| over(spec, &change))?).await?;
+        ed.try_apply(&pipeline("p", |spec| lay_over(spec, &change))?).await?;
     }
     Ok(())
 }
@@ -61,10 +61,10 @@ async fn a_pipeline_with_a_secret_runs_what_its_author_gave_it_and_nothing_else(
     let ann = space.as_user("ann", pipelines_and_commits()).await?;
     let with_secret = |image: &str, change: Value| {
         pipeline("p", |spec| {
-            over(spec, &ways_to_a_secret("another")[0].1);
+            lay_over(spec, &ways_to_a_secret("another")[0].1);
             spec["container"]["image"] = image.into();
             spec["suspend"] = true.into();
-            over(spec, &change);
+            lay_over(spec, &change);
         })
     };
     let image = busybox("1")?;
@@ -188,7 +188,7 @@ async fn jobs_labels_and_statuses_are_the_operators_alone() -> Result<()> {
         }),
     );
     let made = ann.api::<Job>().create(&PostParams::default(), &serde_json::from_value(job.clone())?).await;
-    tries.told("a Job by hand", &made.map_or_else(said, |_| "accepted".into()), "cannot create resource \"jobs\"");
+    tries.answered("a Job by hand", made, "cannot create resource \"jobs\"");
     let mut rules = pipelines_and_commits();
     let jobs = json!({ "apiGroups": ["varve.dev"], "resources": ["jobs"], "verbs": ["create", "update", "patch"] });
     rules.as_array_mut().context("rules")?.push(jobs);
@@ -225,17 +225,17 @@ async fn jobs_labels_and_statuses_are_the_operators_alone() -> Result<()> {
         ),
     ];
     for (what, answer) in answers {
-        tries.told(what, &answer.map_or_else(said, |()| "accepted".into()), forbidden);
+        tries.answered(what, answer, forbidden);
     }
     let repo = ann.api::<Repo>().delete("r", &DeleteParams { dry_run: true, ..DeleteParams::default() }).await;
-    tries.told("a Repo and its data", &repo.map_or_else(said, |_| "accepted".into()), "cannot delete resource");
+    tries.answered("a Repo and its data", repo, "cannot delete resource");
     let secret = ann.api::<Secret>().get("varve-store").await;
-    tries.told("the Secret itself", &secret.map_or_else(said, |_| "accepted".into()), "cannot get resource");
+    tries.answered("the Secret itself", secret, "cannot get resource");
     let pods = ann.api::<Pod>().list(&ListParams::default()).await;
-    tries.told("pods", &pods.map_or_else(said, |_| "accepted".into()), "cannot list resource");
+    tries.answered("pods", pods, "cannot list resource");
     let elsewhere = Space::new("elsewhere").await?;
     let repos = kube::Api::<Repo>::namespaced(ann.client(), &elsewhere.name).list(&ListParams::default()).await;
-    tries.told("another namespace", &repos.map_or_else(said, |_| "accepted".into()), "cannot list resource");
+    tries.answered("another namespace", repos, "cannot list resource");
     tries.end()
 }
 

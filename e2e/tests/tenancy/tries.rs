@@ -23,9 +23,15 @@ impl Tries {
 
     /// Tries to apply an object, without an effect where it may be applied.
     pub(crate) async fn apply(&mut self, user: &Space, what: &str, object: &Value, wanted: &str) {
-        let answer = match user.try_apply(object).await {
+        self.answered(what, user.try_apply(object).await, wanted);
+    }
+
+    /// Counts an answer of the API server.
+    pub(crate) fn answered<T>(&mut self, what: &str, answer: kube::Result<T>, wanted: &str) {
+        let answer = match answer {
             Ok(_) => "accepted".to_owned(),
-            Err(error) => said(error),
+            Err(kube::Error::Api(status)) => status.message,
+            Err(error) => error.to_string(),
         };
         self.told(what, &answer, wanted);
     }
@@ -36,13 +42,5 @@ impl Tries {
         println!("{refused} of {} refused", self.count);
         ensure!(self.wrong.is_empty(), "{refused} of {} refused:\n{}", self.count, self.wrong.join("\n"));
         Ok(())
-    }
-}
-
-/// The API server's own words.
-pub(crate) fn said(error: kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => status.message,
-        error => error.to_string(),
     }
 }

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use varve_e2e::{busybox, object};
+use varve_e2e::{busybox, lay_over, object};
 
 /// What a data scientist has who shall not make pods: Varve's roles view and edit, without their Repos and Jobs.
 pub(crate) fn pipelines_and_commits() -> Value {
@@ -59,18 +59,6 @@ pub(crate) fn only(field: &str) -> String {
     format!("{field} {verb} only if you may create pods in this namespace: let somebody who may")
 }
 
-/// Puts the fields of `change` over those of `spec`.
-pub(crate) fn over(spec: &mut Value, change: &Value) {
-    match (spec, change) {
-        (Value::Object(spec), Value::Object(change)) => {
-            for (key, value) in change {
-                over(spec.entry(key).or_insert(Value::Null), value);
-            }
-        }
-        (spec, change) => *spec = change.clone(),
-    }
-}
-
 /// An object that the API server takes and the operator refuses.
 #[derive(Clone)]
 pub(crate) struct Way {
@@ -92,7 +80,7 @@ fn way(what: &str, object: Value, reason: &'static str, words: &str) -> Way {
 pub(crate) fn by_pods() -> Result<Vec<Way>> {
     let mut ways = Vec::new();
     for (field, change) in ways_to_a_secret("varve-store") {
-        let asked = pipeline("p", |spec| over(spec, &change))?;
+        let asked = pipeline("p", |spec| lay_over(spec, &change))?;
         ways.push(way(&format!("{field} names the store's Secret"), asked, "SecretForbidden", "Secret varve-store"));
     }
     for path in ["/", "/./pfs", "/x/../pfs", "//pfs"] {

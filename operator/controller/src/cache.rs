@@ -7,9 +7,10 @@
 //! `PartialObjectMeta` asks the server for nothing else.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Debug,
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
 use futures::{Stream, StreamExt, stream::BoxStream};
@@ -32,6 +33,10 @@ use varve_api::{commit::Commit, job::Job, labels, pipeline::Pipeline, repo::Repo
 
 /// Changes a slow listener may fall behind by before it is told to look at everything anew.
 const CHANGES_KEPT: usize = 4096;
+
+/// How long something that we made may be unknown to a cache before the API server is asked for it: either somebody has
+/// deleted it, or the cache lags.
+pub(crate) const CACHE_LAG: Duration = Duration::from_secs(10);
 
 /// Something that changed in a cache.
 #[derive(Clone, Debug)]
@@ -272,6 +277,12 @@ impl Caches {
             );
         };
         (caches, fill)
+    }
+
+    /// The names of a namespace's Secrets of stores.
+    pub(crate) fn store_names(&self, namespace: &str) -> BTreeSet<String> {
+        let secrets = self.store_secrets.in_namespace(namespace, |_| true);
+        secrets.iter().map(|secret| secret.name_any()).collect()
     }
 
     /// Waits until every cache has seen its first whole list.

@@ -8,6 +8,7 @@
 mod changes;
 mod import;
 mod land;
+mod output;
 mod shown;
 mod summary;
 mod uploaded;
@@ -20,10 +21,12 @@ use kube::{ResourceExt, runtime::controller::Action};
 use tokio_util::sync::CancellationToken;
 use varve_api::{
     commit::{Commit, CommitStatus},
-    conditions::{self, Reason, State, Type},
+    conditions::{self, HasConditions as _, Reason, State, Type},
     repo::Repo,
 };
 
+pub(crate) use output::output;
+pub(crate) use shown::{pack_ref, record_ref};
 pub use shown::{status_of, status_of_parts};
 pub(crate) use summary::summarize;
 
@@ -75,7 +78,7 @@ async fn reconcile(commit: Arc<Commit>, cx: Arc<Cx>, waiting: Arc<Waiting>) -> R
             (CommitStatus { explanation, ..CommitStatus::default() }, standing, Err(error))
         }
     };
-    let before = commit.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let before = commit.conditions();
     let generation = commit.metadata.generation;
     let (state, reason, message) = (standing.0, standing.1, standing.2.clone());
     status.observed_generation = generation;
@@ -110,8 +113,8 @@ async fn reconcile(commit: Arc<Commit>, cx: Arc<Cx>, waiting: Arc<Waiting>) -> R
     done
 }
 
-fn is_ready(commit: &Commit) -> bool {
-    commit.status.as_ref().is_some_and(|status| conditions::holds(&status.conditions, Type::Ready))
+pub(crate) fn is_ready(commit: &Commit) -> bool {
+    conditions::holds(commit.conditions(), Type::Ready)
 }
 
 /// What the schema allows an explanation.
@@ -129,10 +132,8 @@ fn repo(commit: &Commit, cx: &Cx, name: &str) -> Result<Arc<Repo>> {
             format!("there is no Repo {name} in namespace {namespace}: create it"),
         ));
     };
-    let status = repo.status.as_ref();
-    if status.is_none_or(|status| status.uid.is_none()) {
-        let conditions = status.map(|status| status.conditions.as_slice()).unwrap_or_default();
-        return Err(match conditions::find(conditions, Type::Stalled.as_str()).filter(|c| c.status == "True") {
+    if repo.status.as_ref().is_none_or(|status| status.uid.is_none()) {
+        return Err(match conditions::find(repo.conditions(), Type::Stalled.as_str()).filter(|c| c.status == "True") {
             Some(stalled) => Error::stalled(
                 Reason::RepoNotReady,
                 format!("Repo {name} is not ready: {} ({})", stalled.message, stalled.reason),

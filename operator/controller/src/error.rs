@@ -7,6 +7,7 @@
 use std::fmt;
 
 use varve_api::conditions::Reason;
+use varve_engine::{commit::CommitError, inputs::InputError, plan::PlanError, pod::PodError};
 
 /// The crate's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -92,6 +93,19 @@ pub enum Error {
     #[error("{0}")]
     Bug(String),
 }
+
+/// What the engine refuses: words meant for the user already.
+macro_rules! refused_by_engine {
+    ($($error:ty),*) => {
+        $(impl From<$error> for Error {
+            fn from(error: $error) -> Self {
+                Self::stalled(error.reason(), error.to_string())
+            }
+        })*
+    };
+}
+
+refused_by_engine!(CommitError, InputError, PlanError, PodError);
 
 impl Error {
     /// A failure that waits for somebody to change something.

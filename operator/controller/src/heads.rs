@@ -24,8 +24,7 @@ use kube::{Api, ResourceExt};
 use tokio::sync::Notify;
 use uuid::Uuid;
 use varve_api::{
-    conditions::{Reason, Type, holds},
-    meta::FrameRef,
+    conditions::{HasConditions as _, Reason, Type, holds},
     repo::{BranchHead, Head as StatusHead, MAX_BRANCHES, Repo},
 };
 use varve_format::{BranchName, CommitName, Hash, Head, RecordAt};
@@ -33,6 +32,7 @@ use varve_store::Store;
 
 use crate::{
     act::{Call, Verb},
+    commit::record_ref,
     cx::Cx,
     error::{Error, Result},
     status::version,
@@ -158,7 +158,7 @@ fn status_head(head: &Head) -> StatusHead {
         commit: head.commit.to_string(),
         seq: head.seq,
         seal: head.seal.to_string(),
-        record: FrameRef { pack: head.record.pack.to_string(), offset: head.record.offset, length: head.record.length },
+        record: record_ref(head.record),
         previous: head.previous.to_string(),
         time: time_text(head.time_ns),
     }
@@ -270,8 +270,7 @@ impl Heads {
                 news.set(self.compared.notified());
             }
         };
-        let conditions = repo.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-        let patience = if holds(conditions, Type::Stalled) { Duration::ZERO } else { COMPARED_WITHIN };
+        let patience = if holds(repo.conditions(), Type::Stalled) { Duration::ZERO } else { COMPARED_WITHIN };
         tokio::time::timeout(patience, comparing).await.map_err(|_| {
             let name = repo.name_any();
             Error::waiting(

@@ -19,6 +19,7 @@ pub mod http;
 pub mod image;
 pub mod job;
 pub mod lease;
+mod memory;
 mod metered;
 pub mod metrics;
 pub mod pipeline;

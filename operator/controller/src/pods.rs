@@ -5,12 +5,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::api::{
     batch::v1::Job as BatchJob,
     core::v1::{Event, Node, Pod},
 };
-use kube::{Api, ResourceExt, api::ListParams};
+use kube::{
+    Api, ResourceExt,
+    api::{ListParams, ObjectMeta},
+};
 use tokio::{sync::Mutex, time::Instant};
 use varve_api::conditions::Reason;
 use varve_engine::explain::{Finding, Room, Seen, explain, missing_pods, rooms};
@@ -21,7 +24,7 @@ use crate::{
 };
 
 /// How long pods may be missing, or not have started, before their events are read.
-const STUCK_SECONDS: i64 = 5;
+const STUCK: Duration = Duration::from_secs(5);
 /// Pods whose events are read: what stops one usually stops all.
 const STUCK_PODS: usize = 2;
 /// Events that are read of one object.
@@ -50,12 +53,12 @@ impl Remembered {
             *self = Self { of: batch.uid(), ..Self::default() };
         }
         let all = || pods.iter().map(AsRef::as_ref);
-        if missing_pods(batch, all()) == 0 {
+        let are_missing = missing_pods(batch, all()) > 0;
+        if !are_missing {
             self.missing_since = None;
         }
         let since = self.missing_since.get_or_insert_with(Instant::now).elapsed();
-        let lacks = missing_pods(batch, all()) > 0 && since > Duration::from_secs(STUCK_SECONDS.unsigned_abs());
-        if lacks || hangs(batch, pods, cx.now()) {
+        if (are_missing && since > STUCK) || hangs(batch, pods, cx.now()) {
             if self.events.as_ref().is_none_or(|(at, _)| at.elapsed() >= EVENTS_EVERY) {
                 let events = events(cx, &batch.namespace().unwrap_or_default(), stuck_names(batch, pods)).await?;
                 self.events = Some((Instant::now(), events));
@@ -76,11 +79,11 @@ impl Remembered {
 
 /// Whether pods do not come, or do not start, for longer than is usual.
 fn hangs(batch: &BatchJob, pods: &[Arc<Pod>], now: Timestamp) -> bool {
-    let is_old = |created: Option<Timestamp>| {
-        created.is_some_and(|created| now.duration_since(created) > SignedDuration::from_secs(STUCK_SECONDS))
+    let is_old = |object: &ObjectMeta| {
+        let age = object.creation_timestamp.as_ref().map(|created| now.duration_since(created.0));
+        age.and_then(|age| Duration::try_from(age).ok()).is_some_and(|age| age > STUCK)
     };
-    let none = pods.is_empty() && is_old(batch.creation_timestamp().map(|time| time.0));
-    none || pods.iter().any(|pod| is_pending(pod) && is_old(pod.creation_timestamp().map(|time| time.0)))
+    (pods.is_empty() && is_old(&batch.metadata)) || pods.iter().any(|pod| is_pending(pod) && is_old(&pod.metadata))
 }
 
 /// The names of the objects whose events may say why: the batch Job, and the first of the pods that wait.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use kube::ResourceExt;
 use varve_api::{
     commit::Commit as CommitObject,
-    conditions::{self, Reason},
+    conditions::{self, HasConditions as _, Reason},
     repo::Repo,
 };
 use varve_format::{BranchName, CommitName, name::has_uuid_form};
@@ -73,8 +73,7 @@ fn branch_at(repo: &Repo, commit: uuid::Uuid) -> Result<Option<varve_format::Hea
 
 fn on_its_way(field: &str, object: &CommitObject) -> Error {
     let name = object.name_any();
-    let conditions = object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    if conditions::holds(conditions, conditions::Type::Stalled) {
+    if conditions::holds(object.conditions(), conditions::Type::Stalled) {
         return Error::stalled(
             Reason::CommitFailed,
             format!("{field} names Commit {name}, which is stalled itself: see kubectl describe vcommit {name}"),

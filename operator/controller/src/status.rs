@@ -4,11 +4,7 @@
 //! (a Repo's heads above all) are neither compared nor sent. Since a cache lags behind our own writes,
 //! what was last sent is remembered, and not sent again while the cache has not caught up.
 
-use std::{
-    collections::HashMap,
-    fmt::Debug,
-    sync::{Mutex, PoisonError},
-};
+use std::fmt::Debug;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Resource, ResourceExt};
@@ -20,10 +16,11 @@ use crate::{
     act::Act,
     error::{Error, Result},
     events::Events,
+    memory::Memory,
 };
 
-/// Sent statuses remembered at most. An entry lives from a write until the cache shows it; beyond this
-/// the memory is dropped whole, which costs at most one superfluous write each.
+/// Sent statuses remembered at most. An entry lives from a write until the cache shows it; to lose one costs at most a
+/// superfluous write.
 const REMEMBERED: usize = 10_000;
 
 /// Who writes which part of a status.
@@ -55,13 +52,13 @@ struct Sent {
 pub struct StatusWriter {
     act: Act,
     events: Events,
-    sent: Mutex<HashMap<(String, &'static str), Sent>>,
+    sent: Memory<(String, &'static str), Sent, REMEMBERED>,
 }
 
 impl StatusWriter {
     /// A writer that writes by `act`, and tells changes of standing by `events`.
     pub(crate) fn new(act: Act, events: Events) -> Self {
-        Self { act, events, sent: Mutex::default() }
+        Self { act, events, sent: Memory::default() }
     }
 
     /// Makes the fields of `concern` in the status of `object` be `status`. Answers with the object as
@@ -77,13 +74,8 @@ impl StatusWriter {
         let mut wanted = fields(status, concern)?;
         let version = version(object);
         let key = (object.uid().unwrap_or_default(), concern.manager);
-        let last = {
-            let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-            if sent.get(&key).is_some_and(|last| last.version <= version) {
-                sent.remove(&key); // the cache has caught up: it is the truth again
-            }
-            sent.get(&key).cloned()
-        };
+        // Once the cache has caught up it is the truth again.
+        let last = self.sent.get_unless(&key, |last| last.version <= version);
         let before = match &last {
             Some(last) => {
                 keep_times(&mut wanted, &last.status)?; // it was computed from what the cache shows
@@ -100,25 +92,17 @@ impl StatusWriter {
         match self.act.apply_status(concern.manager, object, &wanted).await {
             Ok(written) => {
                 self.events.tell(object, &before, &wanted);
-                self.remember(key, Sent { status: wanted, version: self::version(&written), is_answered: true });
+                self.sent.insert(key, Sent { status: wanted, version: self::version(&written), is_answered: true });
                 Ok(Some(written))
             }
             Err(error) => {
                 if error.is_ambiguous() {
                     let version = version.map(|version| version + 1);
-                    self.remember(key, Sent { status: wanted, version, is_answered: false });
+                    self.sent.insert(key, Sent { status: wanted, version, is_answered: false });
                 }
                 Err(error)
             }
         }
-    }
-
-    fn remember(&self, key: (String, &'static str), status: Sent) {
-        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        if sent.len() >= REMEMBERED {
-            sent.clear();
-        }
-        sent.insert(key, status);
     }
 }
 

@@ -301,6 +301,24 @@ impl Error {
     /// Whether the same call may succeed later without anybody changing data or configuration of ours: a full store
     /// gets room, and a clock is set right, where nobody tells us.
     pub fn is_retryable(&self) -> bool {
+        self.is_the_stores_for_now() || matches!(self, Self::Io { .. } | Self::SessionEnded)
+    }
+
+    /// Whether the store itself (its address, bucket or credentials) is at fault, rather than what was asked.
+    pub fn is_about_the_store(&self) -> bool {
+        self.is_the_stores_for_now()
+            || matches!(
+                self,
+                Self::Config { .. }
+                    | Self::BucketNotFound { .. }
+                    | Self::AccessDenied { .. }
+                    | Self::OwnedElsewhere { .. }
+                    | Self::FeatureUnknown { .. }
+            )
+    }
+
+    /// What the store answers, or its silence, that may be otherwise the next time.
+    fn is_the_stores_for_now(&self) -> bool {
         matches!(
             self,
             Self::Unreachable { .. }
@@ -308,25 +326,6 @@ impl Error {
                 | Self::Full { .. }
                 | Self::ClockSkewed { .. }
                 | Self::Backend { .. }
-                | Self::Io { .. }
-                | Self::SessionEnded
-        )
-    }
-
-    /// Whether the store itself (its address, bucket or credentials) is at fault, rather than what was asked.
-    pub fn is_about_the_store(&self) -> bool {
-        matches!(
-            self,
-            Self::Config { .. }
-                | Self::BucketNotFound { .. }
-                | Self::AccessDenied { .. }
-                | Self::Unreachable { .. }
-                | Self::Throttled { .. }
-                | Self::Full { .. }
-                | Self::ClockSkewed { .. }
-                | Self::Backend { .. }
-                | Self::OwnedElsewhere { .. }
-                | Self::FeatureUnknown { .. }
         )
     }
 

@@ -6,21 +6,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::process::Command;
 
-use common::{Project, bare_dev, ended};
-
-/// A Repo and a Pipeline over it that copies.
-const COPY: &str = "
-apiVersion: varve.dev/v1alpha1
-kind: Repo
-metadata: {name: texts, annotations: {varve.dev/folder: texts}}
----
-apiVersion: varve.dev/v1alpha1
-kind: Pipeline
-metadata: {name: copied}
-spec:
-  inputs: [{name: texts, glob: /*}]
-  container: {image: none, command: [sh, -c, 'cp \"$texts\" \"${PFS:-/pfs}/out\"']}
-";
+use common::{COPY, Project, bare_dev, ended};
 
 fn copying() -> Project {
     let project = Project::with(COPY);

@@ -6,21 +6,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use common::{Project, ended, until};
-
-/// A Pipeline over a folder.
-const WORK: &str = "
-apiVersion: varve.dev/v1alpha1
-kind: Repo
-metadata: {name: texts, annotations: {varve.dev/folder: texts}}
----
-apiVersion: varve.dev/v1alpha1
-kind: Pipeline
-metadata: {name: copied}
-spec:
-  inputs: [{name: texts, glob: /*}]
-  container: {image: none, command: [sh, -c, 'echo copying; cp \"$texts\" \"${PFS:-/pfs}/out\"']}
-";
+use common::{COPY, Project, ended, until};
 
 /// One `kubectl`, pointed at one project.
 struct Kubectl<'a> {
@@ -72,7 +58,7 @@ fn programs() -> Vec<PathBuf> {
 #[ignore = "needs kubectl, see above"]
 fn what_people_do_with_kubectl_works_with_the_oldest_and_the_newest() {
     for program in programs() {
-        let project = Project::with(WORK);
+        let project = Project::with(&COPY.replace("'cp ", "'echo copying; cp "));
         project.write("texts/amber", "resin\n");
         let mut dev = project.start();
         dev.until("the copy is there", |out, _| out.contains("copied: 1 file"));

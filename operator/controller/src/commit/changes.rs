@@ -41,7 +41,7 @@ pub(super) struct Sources {
 pub(super) fn imported(commit: &Commit, results: &ImportResults, sources: &mut Sources) -> Result<()> {
     let mut files = Vec::with_capacity(results.edits.len());
     for edit in &results.edits {
-        let path = RepoPath::parse(&edit.path).map_err(|error| refused_by_engine(&error.into()))?;
+        let path = RepoPath::parse(&edit.path).map_err(CommitError::from)?;
         let unreadable = |source| StoreError::Decode { what: format!("the import of {path}"), source };
         let kind = edit.kind().map_err(unreadable).map_err(Error::store("read the import's results"))?;
         let content =
@@ -51,7 +51,7 @@ pub(super) fn imported(commit: &Commit, results: &ImportResults, sources: &mut S
         files.push((path, object));
     }
     let changes = commit.spec.changes.as_deref().unwrap_or_default();
-    sources.facts.imports = Some(commit::attribute(changes, files).map_err(|error| refused_by_engine(&error))?);
+    sources.facts.imports = Some(commit::attribute(changes, files)?);
     Ok(())
 }
 
@@ -66,7 +66,7 @@ pub(super) async fn apply(
     let changes = commit.spec.changes.as_deref().unwrap_or_default();
     let mut facts = sources.facts.clone();
     loop {
-        match commit::resolve(changes, &facts).map_err(|error| refused_by_engine(&error))? {
+        match commit::resolve(changes, &facts)? {
             Progress::Done(edits) => return write(session, base, edits).await,
             Progress::Needs(needs) => {
                 for need in needs {
@@ -162,7 +162,7 @@ async fn find(store: &Store, base: &NodeRef, place: &Place) -> Result<Option<Obj
 /// What a glob matches in a tree. The list is as long as what is deleted.
 async fn matches(store: &Store, base: &NodeRef, tree: &Tree, glob: &Glob) -> Result<Vec<Match>> {
     let failed = || Error::store("walk the tree");
-    let invalid = |error: varve_format::NameError| refused_by_engine(&error.into());
+    let invalid = |error: varve_format::NameError| Error::from(CommitError::from(error));
     let (root, at) = match tree {
         Tree::Parent => (base.clone(), RepoPath::ROOT),
         Tree::Copied { at, directory } => (node(directory), at.clone()),
@@ -230,11 +230,6 @@ fn content(map: ConfigMap) -> ConfigMapContent {
         data: map.data.unwrap_or_default(),
         binary_data: binary.into_iter().map(|(key, bytes)| (key, bytes.0)).collect(),
     }
-}
-
-/// What the engine refuses: words meant for the user already.
-fn refused_by_engine(error: &CommitError) -> Error {
-    Error::stalled(error.reason(), error.to_string())
 }
 
 /// An edit that cannot be: the user's path, said in the store's words.

@@ -6,7 +6,7 @@ use varve_api::{
     meta::{FrameRef, InputCommit},
     show,
 };
-use varve_format::{CommitIdentity, Hash, MapKind, RecordAt};
+use varve_format::{CommitIdentity, Hash, Location, MapKind, RecordAt};
 use varve_store::{Commit, NodeRef};
 
 use crate::heads::time_text;
@@ -32,7 +32,7 @@ pub fn status_of_parts(
         seq: Some(identity.sequence),
         seal: Some(seal.to_string()),
         tree: tree.map(|tree| tree.id.to_string()),
-        record: Some(FrameRef { pack: record.pack.to_string(), offset: record.offset, length: record.length }),
+        record: Some(record_ref(record)),
         files: tree.map(|tree| tree.files),
         bytes: tree.map(|tree| tree.bytes),
         size: tree.map(|tree| show::size(tree.bytes)),
@@ -44,6 +44,21 @@ pub fn status_of_parts(
         provenance: provenance(identity),
         time: Some(time_text(identity.time_ns)),
         ..CommitStatus::default()
+    }
+}
+
+/// Where a commit's record lies.
+pub(crate) fn record_ref(record: RecordAt) -> FrameRef {
+    FrameRef { pack: record.pack.to_string(), offset: record.offset, length: record.length }
+}
+
+/// Where something lies that has a place of its own in a pack.
+pub(crate) fn pack_ref(at: &Location) -> Option<FrameRef> {
+    match at {
+        Location::Pack(range) => {
+            Some(FrameRef { pack: range.pack.to_string(), offset: range.offset, length: range.stored })
+        }
+        _ => None,
     }
 }
 

@@ -241,9 +241,8 @@ pub(crate) async fn start(
                 .collect(),
         })
         .collect();
-    let told = |error: plan::PlanError| Error::stalled(error.reason(), error.to_string());
     let output = output_uid(job)?.to_string();
-    let task = plan::task(&job.name_any(), snapshot, &commits_by_input(job), &output).map_err(told)?;
+    let task = plan::task(&job.name_any(), snapshot, &commits_by_input(job), &output)?;
     let uid = job_uid(job)?;
     let header = Plan {
         job_uid: uid.into_bytes().to_vec(),
@@ -310,10 +309,7 @@ fn batch_job(
     (plan, shards, attempt): (Hash, u32, u32),
 ) -> Result<BatchJob> {
     let namespace = job.namespace().unwrap_or_default();
-    let stores = cx.caches.store_secrets.in_namespace(&namespace, |_| true);
-    let stores = stores.iter().map(|secret| secret.name_any()).collect();
-    let told = |error: pod::PodError| Error::stalled(error.reason(), error.to_string());
-    pod::check(&job.spec.snapshot.spec, &stores).map_err(told)?;
+    pod::check(&job.spec.snapshot.spec, &cx.caches.store_names(&namespace))?;
     let around = cx.surroundings(&namespace, &target.secret);
     let shard_job = ShardJob {
         job: job.name_any(),
@@ -326,7 +322,7 @@ fn batch_job(
         shards,
         parallelism: snapshot.spec.parallelism,
     };
-    pod::shards(&shard_job, &around).map_err(told)
+    Ok(pod::shards(&shard_job, &around)?)
 }
 
 /// Deletes the batch Jobs that are not going already.

@@ -16,8 +16,6 @@ pub(crate) const REPLACEMENTS_BORNE: u32 = 2;
 pub(crate) const HELD_UP_BORNE: Duration = Duration::from_mins(5);
 /// How long pods may stay about after the Job has ended before their batch Job is deleted.
 pub(crate) const LINGER: Duration = Duration::from_secs(20);
-/// How long a batch Job that we made may be unknown to our cache before the API server is asked for it.
-pub(crate) const CACHE_LAG: Duration = Duration::from_secs(10);
 
 /// Everything that decides a Job's next step.
 #[derive(Clone, Debug)]

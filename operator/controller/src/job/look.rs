@@ -13,7 +13,7 @@ use super::{
     CONCERN, announce,
     attempts::Attempts,
     batch::{self, Children, job_uid},
-    decide::{self, Batch, BatchState, CACHE_LAG, Failure, Next, Seen, Stop, Wait, Work},
+    decide::{self, Batch, BatchState, Failure, Next, Seen, Stop, Wait, Work},
     ended, has_ended,
     images::Images,
     inputs::{self, At, Target},
@@ -26,6 +26,7 @@ use super::{
     status,
 };
 use crate::{
+    cache::CACHE_LAG,
     cx::Cx,
     error::{Error, Result, Retry},
     image,

@@ -35,7 +35,7 @@ use kube::{
 use tokio_util::sync::CancellationToken;
 use varve_api::{
     Job,
-    conditions::{self, Type},
+    conditions::{self, HasConditions as _, Type},
     labels,
 };
 
@@ -120,8 +120,7 @@ fn has_ended(job: &Job) -> bool {
 
 /// When the Job ended, if its status says so.
 fn ended(job: &Job) -> Option<Timestamp> {
-    let conditions = &job.status.as_ref()?.conditions;
-    Some(conditions::find(conditions, Type::Succeeded.as_str())?.last_transition_time.0)
+    Some(conditions::find(job.conditions(), Type::Succeeded.as_str())?.last_transition_time.0)
 }
 
 async fn reconcile(job: Arc<Job>, cx: Arc<Cx>, state: Arc<State>) -> Result<Action> {

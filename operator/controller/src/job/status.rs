@@ -9,12 +9,11 @@ use varve_api::{
     job::{
         DatumCounts, Failure, JobStatus, MAX_DATUM_NAME, MAX_FIRST_FAILURES, MAX_LAST_LINES, Provenance, ShardCounts,
     },
-    meta::FrameRef,
     pipeline::Input,
     show,
 };
 use varve_engine::explain::{FailedDatum, failed_datums};
-use varve_format::{Hash, Location, MapKind};
+use varve_format::{Hash, MapKind};
 use varve_store::ContentRef;
 
 use super::{
@@ -25,6 +24,7 @@ use super::{
     record::Summary,
     results::{End, Results},
 };
+use crate::commit::{pack_ref, record_ref};
 
 /// The most characters of an explanation.
 const MAX_EXPLANATION: usize = 2048;
@@ -268,22 +268,13 @@ fn full_provenance(job: &Job, summary: &Summary, record: Option<&ContentRef>, di
         devices: summary.devices.clone(),
         start_time: Some(time_of(summary.times_ns.0).to_string()),
         completion_time: Some(time_of(summary.times_ns.1).to_string()),
-        record: record.and_then(frame_ref),
+        record: record.and_then(|content| pack_ref(&content.at)),
         ..provenance(job)
     }
 }
 
 fn digest_of(at: &At) -> Option<Hash> {
     at.commit.identity.provenance.as_ref()?.spec_digest().ok()
-}
-
-fn frame_ref(content: &ContentRef) -> Option<FrameRef> {
-    match &content.at {
-        Location::Pack(range) => {
-            Some(FrameRef { pack: range.pack.to_string(), offset: range.offset, length: range.stored })
-        }
-        _ => None,
-    }
 }
 
 fn counts(summary: &Summary) -> DatumCounts {
@@ -339,7 +330,7 @@ pub(crate) fn commit(job: &Job, at: &At, generation: i64, old: &CommitStatus) ->
         seq: Some(at.head.seq),
         seal: Some(at.head.seal.to_string()),
         tree: identity.map(&MapKind::TREE).and_then(|root| Some(root.id().ok()?.to_string())),
-        record: Some(record_ref(at)),
+        record: Some(record_ref(at.head.record)),
         files: Some(tree.files),
         bytes: Some(tree.bytes),
         size: Some(show::size(tree.bytes)),
@@ -352,12 +343,6 @@ pub(crate) fn commit(job: &Job, at: &At, generation: i64, old: &CommitStatus) ->
         time: Some(show::time(at.head.time_ns)),
         ..CommitStatus::default()
     }
-}
-
-/// Where the commit's record lies.
-pub(crate) fn record_ref(at: &At) -> FrameRef {
-    let record = at.head.record;
-    FrameRef { pack: record.pack.to_string(), offset: record.offset, length: record.length }
 }
 
 #[cfg(test)]

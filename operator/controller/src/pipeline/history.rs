@@ -5,28 +5,23 @@
 //! the branch turns out not to descend from it (it was rolled back, or made anew): then its head alone counts.
 //! Nothing recorded: the head as it was when the Pipeline was made, and all after it (`docs/decisions/0071`).
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use uuid::Uuid;
-use varve_api::{
-    Commit,
-    conditions::{self, Type},
-};
+use varve_api::Commit;
 use varve_engine::trigger::{Ancestor, Candidate};
 use varve_format::{CommitIdentity, Hash, Head, commit_uid};
 use varve_store::{Commit as StoredCommit, Store};
 
 use crate::{
+    commit::is_ready,
     cx::Cx,
     error::{Error, Result},
+    memory::Memory,
 };
 
-/// Commits remembered. One is its closure and little more; beyond this the memory is dropped whole.
+/// Commits remembered. One is its closure and little more.
 const REMEMBERED: usize = 4096;
 /// How young a head may be and still have its Commit object on the way. Older ones without an object are
 /// those whose object was pruned or deleted: they are as good as `Ready`.
@@ -48,7 +43,7 @@ pub(crate) struct Known {
 /// Commits that were read.
 #[derive(Default)]
 pub(crate) struct History {
-    known: Mutex<HashMap<(Uuid, Uuid), Arc<Known>>>,
+    known: Memory<(Uuid, Uuid), Arc<Known>, REMEMBERED>,
 }
 
 /// What a branch has for a Pipeline.
@@ -157,7 +152,7 @@ impl History {
 
     /// The commit at `head`.
     pub(crate) async fn at(&self, store: &Store, head: &Head) -> Result<Arc<Known>> {
-        if let Some(known) = self.remembered(head.repo, head.commit) {
+        if let Some(known) = self.known.get(&(head.repo, head.commit)) {
             return Ok(known);
         }
         let commit = store.read_head(head).await.map_err(Error::store(format_args!("read commit {}", head.commit)))?;
@@ -166,24 +161,16 @@ impl History {
 
     /// A commit by its uid, if a head ever moved to it.
     pub(crate) async fn find(&self, store: &Store, repo: Uuid, uid: Uuid) -> Result<Option<Arc<Known>>> {
-        if let Some(known) = self.remembered(repo, uid) {
+        if let Some(known) = self.known.get(&(repo, uid)) {
             return Ok(Some(known));
         }
         let found = store.find_commit(repo, uid).await.map_err(Error::store(format_args!("read commit {uid}")))?;
         found.map(|commit| self.remember(repo, commit)).transpose()
     }
 
-    fn remembered(&self, repo: Uuid, uid: Uuid) -> Option<Arc<Known>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&(repo, uid)).cloned()
-    }
-
     fn remember(&self, repo: Uuid, commit: StoredCommit) -> Result<Arc<Known>> {
         let known = Arc::new(known(commit)?);
-        let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() >= REMEMBERED {
-            all.clear();
-        }
-        all.insert((repo, known.candidate.uid), known.clone());
+        self.known.insert((repo, known.candidate.uid), known.clone());
         Ok(known)
     }
 }
@@ -233,10 +220,6 @@ fn standing(cx: &Cx, of: &Of<'_>, known: &Known) -> Standing {
         Some(commit) if is_ready(&commit) => Standing::Ready,
         Some(_) => Standing::NotReady,
     }
-}
-
-fn is_ready(commit: &Commit) -> bool {
-    commit.status.as_ref().is_some_and(|status| conditions::holds(&status.conditions, Type::Ready))
 }
 
 /// The uid that the commit of a Commit object gets.

@@ -63,7 +63,7 @@ impl Resolving<'_> {
             return Ok(self.bare());
         }
         let uid = self.pipeline.uid().unwrap_or_default();
-        let (remembered, asked) = self.state.image(&uid, |known| (known.image.clone(), known.asked));
+        let (remembered, asked) = self.state.images.with(&uid, |known| (known.image.clone(), known.asked));
         let current = [remembered, self.shown()].into_iter().flatten().find(|image| self.is_current(image));
         if let Some(image) = current {
             if image.unpinned().is_none() || asked.is_some_and(|asked| asked.elapsed() < ASKED_EVERY) {
@@ -112,14 +112,15 @@ impl Resolving<'_> {
     fn remember(&self, image: ResolvedImage) -> ResolvedImage {
         let uid = self.pipeline.uid().unwrap_or_default();
         self.state
-            .image(&uid, |known| *known = Known { image: Some(image.clone()), asked: known.asked, ..Known::default() });
+            .images
+            .with(&uid, |known| *known = Known { image: Some(image.clone()), asked: known.asked, ..Known::default() });
         image
     }
 
     /// What the registry says now.
     async fn ask(&self) -> Result<image::ResolvedImage> {
         let uid = self.pipeline.uid().unwrap_or_default();
-        self.state.image(&uid, |known| known.asked = Some(Instant::now()));
+        self.state.images.with(&uid, |known| known.asked = Some(Instant::now()));
         let spec = &self.pipeline.spec;
         self.cx.images.resolve(&ImageQuery::of(self.namespace, spec, &spec.container.image)).await
     }
@@ -129,7 +130,7 @@ impl Resolving<'_> {
         let uid = self.pipeline.uid().unwrap_or_default();
         let pod = self.name_of_probe();
         let stands = if self.cx.caches.pods.get(self.namespace, &pod).is_some() { ASKING } else { ASKED };
-        let refused = self.state.image(&uid, |known| {
+        let refused = self.state.images.with(&uid, |known| {
             let is_fresh = known.asked.is_some_and(|asked| asked.elapsed() < stands);
             known.refused.clone().filter(|(of, _)| is_fresh && *of == pod)
         });
@@ -141,7 +142,7 @@ impl Resolving<'_> {
             Err(Error::Told { reason, message, .. }) if Refusal::is_one(reason) => Refusal { reason, message },
             Err(error) => return Err(error),
         };
-        self.state.image(&uid, |known| known.refused = Some((pod, refusal.clone())));
+        self.state.images.with(&uid, |known| known.refused = Some((pod, refusal.clone())));
         Ok(Err(refusal))
     }
 
@@ -152,7 +153,7 @@ impl Resolving<'_> {
         }
         let uid = self.pipeline.uid().unwrap_or_default();
         let name = self.name_of_probe();
-        let failed = self.state.image(&uid, |known| known.failed.clone());
+        let failed = self.state.images.with(&uid, |known| known.failed.clone());
         if let Some((_, _, why)) = failed.filter(|(of, when, _)| *of == name && when.elapsed() < FAILURE_STANDS) {
             return Err(refusal.error(&format!("; no node has it either: {why}")));
         }
@@ -173,7 +174,7 @@ impl Resolving<'_> {
                 Err(refusal.error(&format!("; pod {name} asks whether a node has it{held}")))
             }
             Asked::Failed(why) => {
-                self.state.image(&uid, |known| known.failed = Some((name, Instant::now(), why.clone())));
+                self.state.images.with(&uid, |known| known.failed = Some((name, Instant::now(), why.clone())));
                 Err(refusal.error(&format!("; no node has it either: {why}")))
             }
             Asked::Known(id) => Ok(ResolvedImage {

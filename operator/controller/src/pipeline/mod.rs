@@ -9,11 +9,7 @@ pub(crate) mod history;
 mod image;
 pub(crate) mod observe;
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use kube::{
     Api, ResourceExt,
@@ -32,8 +28,10 @@ use self::{
     history::History,
 };
 use crate::{
+    cache::CACHE_LAG,
     cx::Cx,
     error::{Error, Result},
+    memory::Memory,
     repo::tell,
     runner,
     status::Concern,
@@ -43,22 +41,21 @@ use crate::{
 const CONCERN: Concern = Concern::whole("varve-pipeline");
 /// How often an unmoved Pipeline is looked at all the same: a bucket or registry tells nobody of its changes.
 const AT_LEAST_EVERY: Duration = Duration::from_mins(10);
-/// How long a Job that we made may be unknown to the cache before the API server is asked for it: either somebody has
-/// deleted it, or the cache lags.
-const CACHE_LAG: Duration = Duration::from_secs(10);
 /// How far apart writes of a Pipeline's status are at least, where nothing but its progress changes.
 const PROGRESS_EVERY: Duration = Duration::from_secs(2);
-/// Pipelines whose Secrets and images are remembered at most; beyond it the memory is dropped whole.
+/// Pipelines of which something is remembered at most.
 const REMEMBERED: usize = 10_000;
 
-/// What the controller remembers between looks. Losing it costs a few reads.
+/// What the controller remembers between looks, of each Pipeline by its uid. Losing it costs a few reads.
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) history: History,
-    images: Mutex<HashMap<String, image::Known>>,
-    secrets: Mutex<HashMap<String, i64>>,
-    made: Mutex<HashMap<String, Made>>,
-    told: Mutex<HashMap<String, Instant>>,
+    images: Memory<String, image::Known, REMEMBERED>,
+    /// The generation whose Secrets were seen to be there.
+    secrets: Memory<String, i64, REMEMBERED>,
+    made: Memory<String, Made, REMEMBERED>,
+    /// When the status was written last.
+    told: Memory<String, Instant, REMEMBERED>,
 }
 
 /// A Job that was made for a Pipeline, and that the cache does not show yet.
@@ -70,32 +67,17 @@ struct Made {
 }
 
 impl State {
-    /// Looks at, and changes, what is remembered of a Pipeline's image.
-    fn image<T>(&self, uid: &str, look: impl FnOnce(&mut image::Known) -> T) -> T {
-        let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
-        if images.len() >= REMEMBERED && !images.contains_key(uid) {
-            images.clear();
-        }
-        look(images.entry(uid.to_owned()).or_default())
-    }
-
     /// Keeps the Job that was just made for a Pipeline, until the cache shows it.
     fn remember_made(&self, job: Arc<Job>) {
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if made.len() >= REMEMBERED {
-            made.clear();
-        }
-        made.insert(job.spec.snapshot.uid.clone(), Made { job, seen: Instant::now() });
+        self.made.insert(job.spec.snapshot.uid.clone(), Made { job, seen: Instant::now() });
     }
 
     /// The Jobs of a Pipeline that the cache shows, and the one just made if it has not been shown yet: a second one
     /// beside it would do the same again, where the Pipeline has changed since and the names differ.
     async fn with_made(&self, cx: &Cx, uid: &str, mut jobs: Vec<Arc<Job>>) -> Result<Vec<Arc<Job>>> {
-        let Some(Made { job, seen }) = self.made(uid) else { return Ok(jobs) };
-        if jobs.iter().any(|shown| shown.uid() == job.uid()) {
-            self.forget_made(uid, &job);
-            return Ok(jobs);
-        }
+        let uid = uid.to_owned();
+        let is_shown = |made: &Made| jobs.iter().any(|shown| shown.uid() == made.job.uid());
+        let Some(Made { job, seen }) = self.made.get_unless(&uid, is_shown) else { return Ok(jobs) };
         if seen.elapsed() <= CACHE_LAG {
             jobs.push(job);
             return Ok(jobs);
@@ -109,49 +91,17 @@ impl State {
                 self.remember_made(found.clone());
                 jobs.push(found);
             }
-            None => self.forget_made(uid, &job),
+            // It is gone. Another may have been made meanwhile, which stays remembered.
+            None => drop(self.made.get_unless(&uid, |made| made.job.uid() == job.uid())),
         }
         Ok(jobs)
     }
 
-    fn made(&self, uid: &str) -> Option<Made> {
-        self.made.lock().unwrap_or_else(PoisonError::into_inner).get(uid).cloned()
-    }
-
-    /// Forgets this Job, unless another has been made meanwhile.
-    fn forget_made(&self, uid: &str, job: &Job) {
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if made.get(uid).is_some_and(|made| made.job.uid() == job.uid()) {
-            made.remove(uid);
-        }
-    }
-
     /// How long a status that is no news may wait, so that a short Job costs one write of its Pipeline's status.
     fn may_wait(&self, pipeline: &Pipeline, status: &PipelineStatus) -> Option<Duration> {
-        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = told.get(pipeline.metadata.uid.as_deref().unwrap_or_default())?.elapsed();
+        let since = self.told.get(&pipeline.uid().unwrap_or_default())?.elapsed();
         let left = PROGRESS_EVERY.checked_sub(since).filter(|left| !left.is_zero())?;
         (!decide::is_news(pipeline.status.as_ref()?, status)).then_some(left)
-    }
-
-    fn remember_told(&self, pipeline: &Pipeline) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.len() >= REMEMBERED {
-            told.clear();
-        }
-        told.insert(pipeline.uid().unwrap_or_default(), Instant::now());
-    }
-
-    fn secrets_were_seen(&self, (uid, generation): &(String, i64)) -> bool {
-        self.secrets.lock().unwrap_or_else(PoisonError::into_inner).get(uid) == Some(generation)
-    }
-
-    fn secrets_seen(&self, (uid, generation): (String, i64)) {
-        let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
-        if secrets.len() >= REMEMBERED {
-            secrets.clear();
-        }
-        secrets.insert(uid, generation);
     }
 }
 
@@ -233,7 +183,7 @@ async fn reconcile(pipeline: Arc<Pipeline>, cx: Arc<Cx>, state: Arc<State>) -> R
         && !matches!(seen, Err(Error::NotLeading))
         && cx.status.write(CONCERN, pipeline.as_ref(), &status).await?.is_some()
     {
-        state.remember_told(&pipeline);
+        state.told.insert(pipeline.uid().unwrap_or_default(), Instant::now());
     }
     done?;
     let again = seen?.look_again.unwrap_or(AT_LEAST_EVERY);

@@ -82,8 +82,7 @@ pub(crate) async fn observe(pipeline: &Pipeline, cx: &Cx, state: &State) -> Resu
     // Before the output's head: a Job that is seen to have ended has moved it.
     let uid = pipeline.uid().unwrap_or_default();
     let jobs = state.with_made(cx, &uid, jobs(cx, &namespace, &uid)).await?;
-    let told = |error: varve_engine::inputs::InputError| Error::stalled(error.reason(), error.to_string());
-    let tree = InputTree::parse(&name, spec).map_err(told)?;
+    let tree = InputTree::parse(&name, spec)?;
     check_output_free(pipeline, cx, &namespace, &name)?;
     check_no_circle(pipeline, cx, &namespace, &name)?;
     check_secrets(pipeline, cx, state, &namespace).await?;
@@ -96,8 +95,7 @@ pub(crate) async fn observe(pipeline: &Pipeline, cx: &Cx, state: &State) -> Resu
     let image = image::Resolving { pipeline, cx, state, namespace: &namespace }.run().await?;
     let snapshot =
         Snapshot { uid, generation: pipeline.metadata.generation.unwrap_or_default(), spec: spec.clone(), image };
-    let told = |error: plan::PlanError| Error::stalled(error.reason(), error.to_string());
-    plan::argv(&snapshot).map_err(told)?;
+    plan::argv(&snapshot)?;
     let spec_digest = digest(cx, &namespace, &snapshot).await?;
     let is_set_up = output.as_ref().is_some_and(|output| heads::uid(output).is_ok());
     // What stands at a head counts only once it is known that the store does not hold more of the branch.
@@ -213,15 +211,12 @@ pub(crate) fn check_unpinned(output: &Repo, branch: &str) -> Result<()> {
 
 /// Secrets that the container and its volumes name: there, and none of them a store's.
 async fn check_secrets(pipeline: &Pipeline, cx: &Cx, state: &State, namespace: &str) -> Result<()> {
-    let told = |error: pod::PodError| Error::stalled(error.reason(), error.to_string());
-    let stores = cx.caches.store_secrets.in_namespace(namespace, |_| true);
-    let stores = stores.iter().map(|secret| secret.name_any()).collect();
-    pod::check(&pipeline.spec, &stores).map_err(told)?;
-    let wanted = pod::secrets(&pipeline.spec).map_err(told)?;
+    pod::check(&pipeline.spec, &cx.caches.store_names(namespace))?;
+    let wanted = pod::secrets(&pipeline.spec)?;
     let wanted: BTreeMap<String, &str> =
         wanted.into_iter().filter(|secret| secret.is_needed).map(|secret| (secret.name, secret.field)).collect();
-    let key = (pipeline.uid().unwrap_or_default(), pipeline.metadata.generation.unwrap_or_default());
-    if state.secrets_were_seen(&key) {
+    let (uid, generation) = (pipeline.uid().unwrap_or_default(), pipeline.metadata.generation.unwrap_or_default());
+    if state.secrets.get(&uid) == Some(generation) {
         return Ok(());
     }
     let api: Api<Secret> = Api::namespaced(cx.clients.write.clone(), namespace);
@@ -235,7 +230,7 @@ async fn check_secrets(pipeline: &Pipeline, cx: &Cx, state: &State, namespace: &
             ));
         }
     }
-    state.secrets_seen(key);
+    state.secrets.insert(uid, generation);
     Ok(())
 }
 
@@ -305,9 +300,7 @@ async fn digest(cx: &Cx, namespace: &str, snapshot: &Snapshot) -> Result<Hash> {
 
 /// The spec digest with these contents of `ConfigMap`s.
 pub(crate) fn digest_with(snapshot: &Snapshot, config_maps: &ConfigMaps) -> Result<Hash> {
-    let digest =
-        plan::spec_digest(snapshot, config_maps).map_err(|error| Error::stalled(error.reason(), error.to_string()))?;
-    Ok(digest.digest())
+    Ok(plan::spec_digest(snapshot, config_maps)?.digest())
 }
 
 /// The `ConfigMap`s that the spec names, as far as they are there. Read afresh: a cache holds no contents.

@@ -6,19 +6,17 @@
 
 use std::sync::Arc;
 
-use kube::{ResourceExt, api::ObjectMeta};
+use kube::ResourceExt;
 use varve_api::{
-    commit::{Commit, CommitSpec, UploadedTree},
     conditions::{self, Reason, State, Type},
     labels,
-    meta::FrameRef,
     repo::Repo,
 };
-use varve_format::{BranchName, Head, Location, MapKind};
+use varve_format::{BranchName, Head};
 use varve_store::{Commit as StoredCommit, Store};
 
 use crate::{
-    commit::{CONCERN, status_of},
+    commit::{CONCERN, is_ready, output, status_of},
     cx::Cx,
     error::{Error, Result},
     heads::uid,
@@ -64,11 +62,10 @@ async fn bring_back(repo: &Arc<Repo>, cx: &Cx, entry: &Head, stored: &StoredComm
     let name = &stored.identity.name;
     let made = match cx.caches.commits.get(&namespace, name) {
         Some(there) => there,
-        None => Arc::new(cx.act.create(&object(repo, entry, stored)).await?.into_inner()),
+        None => Arc::new(cx.act.create(&output(repo, entry, stored)).await?.into_inner()),
     };
     let is_ours = made.labels().get(labels::JOB) == Some(name);
-    let is_ready = made.status.as_ref().is_some_and(|status| conditions::holds(&status.conditions, Type::Ready));
-    if !is_ours || is_ready {
+    if !is_ours || is_ready(&made) {
         return Ok(());
     }
     let generation = made.metadata.generation.unwrap_or(1);
@@ -87,44 +84,4 @@ async fn bring_back(repo: &Arc<Repo>, cx: &Cx, entry: &Head, stored: &StoredComm
     cx.status.write(CONCERN, made.as_ref(), &status).await?;
     tracing::info!(namespace, repo = repo.name_any(), commit = name, "brought back a Commit from the store");
     Ok(())
-}
-
-/// The same object that the Job had made.
-fn object(repo: &Repo, entry: &Head, stored: &StoredCommit) -> Commit {
-    let identity = &stored.identity;
-    let from = identity.provenance.clone().unwrap_or_default();
-    let labels = [
-        (labels::PIPELINE, from.pipeline),
-        (labels::JOB, from.job),
-        (labels::REPO, repo.name_any()),
-        (labels::BRANCH, entry.branch.to_string()),
-        (labels::RUN, identity.run().map(|run| run.to_string()).unwrap_or_default()),
-        (labels::MANAGED_BY, labels::MANAGER.to_owned()),
-    ];
-    let tree = stored.map(&MapKind::TREE);
-    let root = match tree.map(|tree| &tree.at) {
-        Some(Location::Pack(at)) => (at.pack, at.offset, at.stored),
-        _ => (entry.record.pack, entry.record.offset, entry.record.length), // a small tree lies within the record
-    };
-    let spec = CommitSpec {
-        repo: repo.name_any(),
-        branch: entry.branch.to_string(),
-        message: Some(identity.message.clone()),
-        tree: Some(UploadedTree {
-            id: tree.map(|tree| tree.id.to_string()).unwrap_or_default(),
-            session: entry.commit.to_string(),
-            root: FrameRef { pack: root.0.to_string(), offset: root.1, length: root.2 },
-        }),
-        ..CommitSpec::default()
-    };
-    Commit {
-        metadata: ObjectMeta {
-            name: Some(identity.name.clone()),
-            namespace: repo.namespace(),
-            labels: Some(labels.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()),
-            ..ObjectMeta::default()
-        },
-        spec,
-        status: None,
-    }
 }

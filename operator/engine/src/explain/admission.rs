@@ -72,8 +72,15 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
     Some(text.split_once(before)?.1.split_once(after)?.0)
 }
 
+const CORRECT: &str = "correct what it names in the Pipeline's container or pod";
+
 fn cause(said: &str, finding: impl Fn(&str) -> Finding) -> Finding {
     let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    let refused_by = |what: &str, name: Option<&str>| {
+        finding(&format!("the {what} {} refuses them", name.unwrap_or("of the cluster")))
+            .can(Who::You, CORRECT)
+            .can(Who::Cluster, "tell what it wants, or make an exception")
+    };
     if says(&["exceeded quota"]) {
         let name = between(said, "exceeded quota: ", ",").unwrap_or("of the namespace");
         finding(&format!("they would pass the quota {name}: {}", amounts(said)))
@@ -101,15 +108,9 @@ fn cause(said: &str, finding: impl Fn(&str) -> Finding) -> Finding {
         finding(&format!("the admission webhook {name}, which must agree, does not answer"))
             .can(Who::Cluster, "bring it up again, or take it away: it is tried again")
     } else if says(&["admission webhook"]) {
-        let name = between(said, "admission webhook \"", "\"").unwrap_or("of the cluster");
-        finding(&format!("the admission webhook {name} refuses them"))
-            .can(Who::You, "correct what it names in the Pipeline's container or pod")
-            .can(Who::Cluster, "tell what it wants, or make an exception")
+        refused_by("admission webhook", between(said, "admission webhook \"", "\""))
     } else if says(&["ValidatingAdmissionPolicy"]) {
-        let name = between(said, "ValidatingAdmissionPolicy '", "'").unwrap_or("of the cluster");
-        finding(&format!("the admission policy {name} refuses them"))
-            .can(Who::You, "correct what it names in the Pipeline's container or pod")
-            .can(Who::Cluster, "tell what it wants, or make an exception")
+        refused_by("admission policy", between(said, "ValidatingAdmissionPolicy '", "'"))
     } else if says(&["serviceaccount"]) && says(&["not found"]) {
         finding("the ServiceAccount that they are to run under is not there")
             .can(Who::You, "create the ServiceAccount, or correct pod.serviceAccountName")
@@ -125,9 +126,7 @@ fn cause(said: &str, finding: impl Fn(&str) -> Finding) -> Finding {
             .can(Who::You, "take what Kubernetes names out of the Pipeline's container or pod")
             .can(Who::Cluster, "allow it to the pods' ServiceAccount")
     } else {
-        finding("Kubernetes refuses them")
-            .can(Who::You, "correct what it names in the Pipeline's container or pod")
-            .can(Who::Cluster, "see why")
+        finding("Kubernetes refuses them").can(Who::You, CORRECT).can(Who::Cluster, "see why")
     }
 }
 

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use k8s_openapi::api::batch::v1::Job as BatchJob;
 use k8s_openapi::api::core::v1::{Event, Node, Pod};
 use serde_json::{Value, json};
+use varve_api::conditions::Reason;
 
 use super::{FailedDatum, Finding, Seen, explain, failed_datums, rooms};
 
@@ -531,23 +532,16 @@ const DATUM: &[Cause] = &[
 ];
 
 /// What the engine is shown of a cause.
-pub(super) struct Shown {
+struct Shown {
     job: BatchJob,
     pods: Vec<Pod>,
     events: Vec<Event>,
     nodes: Vec<Node>,
 }
 
-impl Shown {
-    pub(super) fn finding(&self) -> Option<Finding> {
-        let rooms = rooms(&self.nodes, Some(&[]));
-        explain(&Seen { job: Some(&self.job), pods: self.pods.iter().collect(), events: &self.events, rooms: &rooms })
-    }
-}
-
 impl Cause {
-    /// The message that people read; nothing where the engine has none.
-    pub(super) fn message(&self) -> Option<String> {
+    /// What people read: the reason and the message; nothing where the engine has none.
+    pub(super) fn told(&self) -> Option<(Reason, String)> {
         if let What::Datum(reason, exit_code, signal, last_lines) = &self.seen {
             let datum = FailedDatum {
                 name: "images:/a.png".into(),
@@ -557,13 +551,20 @@ impl Cause {
                 tries: 3,
                 last_lines: (*last_lines).into(),
             };
-            return Some(failed_datums(1, 15, &datum));
+            return Some((Reason::DatumsFailed, failed_datums(1, 15, &datum)));
         }
-        self.shown().finding().map(|finding| finding.message())
+        self.finding().map(|finding| (finding.reason, finding.message()))
+    }
+
+    /// What the engine finds; nothing of datums, which it only tells of.
+    pub(super) fn finding(&self) -> Option<Finding> {
+        let Shown { job, pods, events, nodes } = self.shown();
+        let rooms = rooms(&nodes, Some(&[]));
+        explain(&Seen { job: Some(&job), pods: pods.iter().collect(), events: &events, rooms: &rooms })
     }
 
     /// What Kubernetes, or the keeper, said.
-    pub(super) fn said(&self) -> &'static str {
+    fn said(&self) -> &'static str {
         match &self.seen {
             What::Waiting(_, _, said)
             | What::Ended(_, _, _, said)
@@ -577,7 +578,7 @@ impl Cause {
         }
     }
 
-    pub(super) fn shown(&self) -> Shown {
+    fn shown(&self) -> Shown {
         let mut shown = Shown { job: read(batch_job(&json!({}))), pods: vec![], events: vec![], nodes: vec![] };
         let mut has = |spec: &Value, status: &Value| shown.pods.push(read(pod(spec, status)));
         let container = |name: &str, state: Value| {
@@ -678,11 +679,7 @@ pub fn page() -> String {
     for (title, causes) in GROUPS {
         let _ = write!(page, "\n## {title}\n");
         for cause in *causes {
-            let message = cause.message().unwrap_or_default();
-            let reason = match cause.seen {
-                What::Datum(..) => varve_api::conditions::Reason::DatumsFailed,
-                _ => cause.shown().finding().map_or(varve_api::conditions::Reason::Running, |finding| finding.reason),
-            };
+            let Some((reason, message)) = cause.told() else { continue }; // each is explained, as a test sees to
             let _ = write!(page, "\n### {}\n\n`{reason}`\n\n> {message}\n", cause.name);
             if !cause.said().trim().is_empty() {
                 let said = cause.said().trim().replace('\n', "\n    ");

@@ -84,12 +84,14 @@ pub(super) fn container<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {
     all.into_iter().find(|container| container.name == name)
 }
 
+/// Whether a container has ended without having been started.
+pub(super) fn could_not_start(state: &ContainerStateTerminated) -> bool {
+    matches!(state.reason.as_deref(), Some("StartError" | "ContainerCannotRun"))
+}
+
 /// Whether a pod is at work: it runs, and none of its containers could not be started.
 pub fn is_at_work(pod: &Pod) -> bool {
-    let could_not_start = |(_, _, state): (_, _, &ContainerStateTerminated)| {
-        matches!(state.reason.as_deref(), Some("StartError" | "ContainerCannotRun"))
-    };
-    phase(pod) == "Running" && !terminated(&[pod]).any(could_not_start)
+    phase(pod) == "Running" && !terminated(&[pod]).any(|(_, _, state)| could_not_start(state))
 }
 
 /// What a container is called in messages.

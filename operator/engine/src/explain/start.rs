@@ -6,7 +6,7 @@ use varve_api::pod;
 
 use super::finding::{Finding, Who};
 use super::newest;
-use super::pods::{name, phase, shown, terminated, waiting};
+use super::pods::{could_not_start, name, phase, shown, terminated, waiting};
 
 /// A container that can't be made or started.
 pub(super) fn cannot_start(pods: &[&Pod]) -> Option<Finding> {
@@ -24,10 +24,8 @@ pub(super) fn cannot_start(pods: &[&Pod]) -> Option<Finding> {
         is_error.then(|| (container.name.as_str(), state.message.as_deref().unwrap_or(reason)))
     });
     let ended = || {
-        terminated(pods).find_map(|(_, container, state)| {
-            let is_start = matches!(state.reason.as_deref(), Some("StartError" | "ContainerCannotRun"));
-            is_start.then(|| (container, state.message.as_deref().unwrap_or_default()))
-        })
+        let (_, container, state) = terminated(pods).find(|(_, _, state)| could_not_start(state))?;
+        Some((container, state.message.as_deref().unwrap_or_default()))
     };
     let (container, said) = held.or_else(ended)?;
     let what = format!("{} can't start", shown(container));

@@ -67,7 +67,7 @@ fn causes() -> impl Iterator<Item = &'static Cause> {
 
 fn message_of(name: &str) -> String {
     let cause = causes().find(|cause| cause.name == name).expect("a cause of the catalogue");
-    cause.message().expect("it is explained")
+    cause.told().expect("it is explained").1
 }
 
 /// Names of Kubernetes' that somebody who never used it can't know.
@@ -109,7 +109,7 @@ const NOUNS: [&str; 32] = [
 #[test]
 fn no_word_of_kubernetes_goes_without_its_meaning() {
     for cause in causes() {
-        let message = cause.message().expect("it is explained");
+        let (_, message) = cause.told().expect("it is explained");
         let (ours, _) = message.split_once(" Kubernetes says: ").unwrap_or((&message, ""));
         let (ours, _) = ours.split_once(" (Here ").unwrap_or((ours, ""));
         let ours = ours.split_once("; it printed").map_or(ours, |(before, _)| before);
@@ -128,7 +128,7 @@ fn no_word_of_kubernetes_goes_without_its_meaning() {
 #[test]
 fn every_cause_is_told_with_what_can_be_done_and_by_whom() {
     for cause in causes() {
-        let message = cause.message().unwrap_or_else(|| panic!("{} is not explained", cause.name));
+        let (_, message) = cause.told().unwrap_or_else(|| panic!("{} is not explained", cause.name));
         let is_nobodys = ["A drained node", "A more urgent pod"].contains(&cause.name);
         let lower = message.to_lowercase();
         let can = [
@@ -151,7 +151,7 @@ fn every_cause_is_told_with_what_can_be_done_and_by_whom() {
 fn no_two_causes_read_the_same() {
     let mut seen = BTreeMap::new();
     for cause in causes() {
-        let Some(finding) = cause.shown().finding() else { continue };
+        let Some(finding) = cause.finding() else { continue };
         let before = seen.insert((finding.what.clone(), finding.why.clone()), cause.name);
         let is_other_version = cause.name == "A taint, as Kubernetes up to 1.36 tells it";
         assert!(before.is_none() || is_other_version, "{} reads as {before:?} does: {finding:?}", cause.name);
@@ -266,7 +266,7 @@ fn a_missing_secret_of_a_container_is_told() {
 #[test]
 fn what_no_waiting_can_mend_is_hopeless() {
     let hopeless: Vec<&str> = causes()
-        .filter(|cause| cause.shown().finding().is_some_and(|finding| finding.is_hopeless))
+        .filter(|cause| cause.finding().is_some_and(|finding| finding.is_hopeless))
         .map(|cause| cause.name)
         .collect();
     let expected = [

@@ -1,7 +1,8 @@
 //! The standing of an object in words; pure.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use varve_api::conditions::{self, HasConditions as _, Reason, Type};
+use kube::Resource;
+use varve_api::conditions::{self, HasConditions, Reason, Type};
 use varve_api::{Commit, Job, Pipeline};
 
 use super::looks::{Looks, shown_name};
@@ -82,24 +83,17 @@ pub(super) fn waiting_itself(conditions: &[Condition]) -> Option<&Condition> {
 /// What is not well: of every object that can't be as wanted, or waits, its name and why. A Job that has failed is its
 /// Pipeline's to tell, one that waits tells it itself.
 pub(super) fn faults(looks: &Looks) -> Vec<String> {
-    fn fault(kind: &str, name: &str, conditions: Option<&Vec<Condition>>) -> Option<String> {
-        let stalled = conditions::find(conditions?, Type::Stalled.as_str()).filter(|it| it.status == "True");
+    fn fault<K: Resource + HasConditions>(kind: &str, object: &K) -> Option<String> {
+        let conditions = object.conditions();
+        let stalled = conditions::find(conditions, Type::Stalled.as_str()).filter(|it| it.status == "True");
         let waiting = if kind == "Pipeline" { waiting_itself } else { waiting };
-        let fault = stalled.filter(|_| kind != "Job").or_else(|| waiting(conditions?))?;
-        Some(format!("{kind} {name}: {}: {}", fault.reason, fault.message))
+        let fault = stalled.filter(|_| kind != "Job").or_else(|| waiting(conditions))?;
+        Some(format!("{kind} {}: {}: {}", shown_name(object), fault.reason, fault.message))
     }
     let mut faults = Vec::new();
-    for it in looks.repos.state() {
-        faults.extend(fault("Repo", &shown_name(it.as_ref()), it.status.as_ref().map(|it| &it.conditions)));
-    }
-    for it in looks.commits.state() {
-        faults.extend(fault("Commit", &shown_name(it.as_ref()), it.status.as_ref().map(|it| &it.conditions)));
-    }
-    for it in looks.pipelines.state() {
-        faults.extend(fault("Pipeline", &shown_name(it.as_ref()), it.status.as_ref().map(|it| &it.conditions)));
-    }
-    for it in looks.jobs.state() {
-        faults.extend(fault("Job", &shown_name(it.as_ref()), it.status.as_ref().map(|it| &it.conditions)));
-    }
+    faults.extend(looks.repos.state().iter().filter_map(|it| fault("Repo", it.as_ref())));
+    faults.extend(looks.commits.state().iter().filter_map(|it| fault("Commit", it.as_ref())));
+    faults.extend(looks.pipelines.state().iter().filter_map(|it| fault("Pipeline", it.as_ref())));
+    faults.extend(looks.jobs.state().iter().filter_map(|it| fault("Job", it.as_ref())));
     faults
 }

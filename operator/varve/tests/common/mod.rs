@@ -17,6 +17,20 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// What every process below one `varve dev` of ours has in its environment: the project's folder.
 const MARK: &str = "PROJECT_OF_A_TEST";
 
+/// A Repo and a Pipeline over its folder that copies.
+pub(crate) const COPY: &str = "
+apiVersion: varve.dev/v1alpha1
+kind: Repo
+metadata: {name: texts, annotations: {varve.dev/folder: texts}}
+---
+apiVersion: varve.dev/v1alpha1
+kind: Pipeline
+metadata: {name: copied}
+spec:
+  inputs: [{name: texts, glob: /*}]
+  container: {image: none, command: [sh, -c, 'cp \"$texts\" \"${PFS:-/pfs}/out\"']}
+";
+
 /// What a `varve dev` that has ended did.
 #[derive(Debug)]
 pub(crate) struct Ended {
