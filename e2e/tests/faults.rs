@@ -101,6 +101,71 @@ async fn of_five_gpu_pods_the_fifth_waits_and_says_why_and_all_let_go_when_done(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_container_that_runs_out_of_memory_restarts_in_place_and_keeps_its_device() -> Result<()> {
+    let space = Space::new("hungry").await?;
+    let host = Host::new().await?;
+    space.with_store().await?;
+    space.apply(&object("Repo", "images", json!({}))).await?;
+    let changes: Vec<Value> =
+        (0..5).map(|i| json!({ "put": { "path": format!("/f{i}"), "text": format!("file {i}\n") } })).collect();
+    space.apply(&object("Commit", "five", json!({ "repo": "images", "changes": changes }))).await?;
+    // With cgroup v2 the kernel kills all that is in the container. With v1 it chooses: by what a process uses itself,
+    // which is little where the memory holds a file, and by its score, which anybody may raise.
+    let code = format!(
+        "f=$(echo /pfs/images/*); n=${{f##*/}}; fetch {}/count/$n/$NVIDIA_VISIBLE_DEVICES; \
+         if [ $n = f2 ]; then echo 1000 >/proc/1/oom_score_adj; while :; do cat /dev/zero >>/scratch/much; done; fi; cat $f >/pfs/out/$n",
+        host.url
+    );
+    let memory = json!({ "memory": "256Mi" });
+    let spec = json!({
+        "inputs": [{ "name": "images", "glob": "/*" }], "parallelism": 1, "datum": { "tries": 1 },
+        "container": {
+            "image": busybox("1")?, "command": ["sh", "-c", code],
+            "resources": { "requests": memory, "limits": { "memory": "256Mi", "nvidia.com/gpu": 1 } },
+            "volumeMounts": [{ "name": "scratch", "mountPath": "/scratch" }],
+        },
+        "pod": { "volumes": [{ "name": "scratch", "emptyDir": { "medium": "Memory" } }] },
+    });
+    space.apply(&object("Pipeline", "train", spec)).await?;
+    let mut job = None;
+    until("a Job has been made", PODS, async || {
+        job = space.api::<Job>().list(&ListParams::default()).await?.items.first().map(kube::ResourceExt::name_any);
+        Ok(job.is_some())
+    })
+    .await?;
+    let job = job.context("a Job")?;
+
+    let (reason, message) = space.stalled::<Job>(&job, PODS).await?;
+    assert_eq!(reason, "DatumsFailed", "{message}");
+    for words in ["1 of 5 datums failed", "/f2", "after 1 try", "256 MiB", "raise container.resources.limits.memory"] {
+        assert!(message.contains(words), "{words}: {message}");
+    }
+    let counts = space.api::<Job>().get(&job).await?.status.and_then(|s| s.datums).context("counts")?;
+    assert_eq!((counts.total, counts.processed, counts.failed), (5, 4, 1));
+
+    let mut pods = Vec::new();
+    until("the pod has ended well", SOON, async || {
+        pods = space.api::<Pod>().list(&ListParams::default()).await?.items;
+        let phases = pods.iter().map(|pod| pod.status.as_ref().and_then(|s| s.phase.as_deref()));
+        Ok(phases.eq([Some("Succeeded")]))
+    })
+    .await?;
+    let [pod] = pods.as_slice() else { anyhow::bail!("one pod did all the work, not {}", pods.len()) };
+    let statuses = pod.status.as_ref().and_then(|s| s.container_statuses.clone()).context("its containers")?;
+    let restarts: BTreeMap<_, _> = statuses.iter().map(|one| (one.name.as_str(), one.restart_count)).collect();
+    assert_eq!(restarts, BTreeMap::from([("keeper", 0), ("user", 1)]));
+    let user = statuses.iter().find(|one| one.name == "user").context("the user's container")?;
+    let killed = user.last_state.as_ref().and_then(|state| state.terminated.as_ref()).map(|state| state.exit_code);
+    assert_eq!(killed, Some(137));
+    let calls: Vec<String> = host.calls().into_iter().map(|call| call.what).collect();
+    let device = calls.first().and_then(|call| call.split_once('/')).context("a datum and its device")?.1;
+    assert!(device.starts_with("gpu-"), "{device}");
+    let expected: Vec<String> = (0..5).map(|i| format!("f{i}/{device}")).collect();
+    assert_eq!(calls, expected, "each ran once, with the same device");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_namespace_lost_comes_back_from_its_yaml_and_its_bucket() -> Result<()> {
     let space = Space::new("lost").await?;
     let host = Host::new().await?;

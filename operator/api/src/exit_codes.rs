@@ -14,6 +14,8 @@ pub const SHIM_LOST_KEEPER: i32 = 43;
 pub const KEEPER_LOST_SHIM: i32 = 44;
 /// Keeper and shim: stopped with work left (`EX_TEMPFAIL`).
 pub const STOPPED: i32 = 75;
+/// None of our programs': a container's main process was killed (128 + `SIGKILL`), as the kernel does for memory.
+pub const KILLED: i32 = 137;
 
 /// A row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,12 +54,12 @@ pub const ALL: &[ExitCode] = &[
         code: SHIM_LOST_KEEPER,
         containers: &["user"],
         meaning: "The keeper never answered, or went away without a word.",
-        consequence: "The pod has failed; another takes up what is left.",
+        consequence: "The pod has failed; another takes up what is left. It is not started again in place.",
     },
     ExitCode {
         code: KEEPER_LOST_SHIM,
         containers: &["keeper"],
-        meaning: "The user's container went away without a word, as one killed for its memory does.",
+        meaning: "The user's container went away without a word, as one killed for its memory does, and did not come back.",
         consequence: "The datum in hand has used up a try; another pod takes up what is left.",
     },
     ExitCode {
@@ -65,5 +67,12 @@ pub const ALL: &[ExitCode] = &[
         containers: &["keeper", "user", "import"],
         meaning: "Stopped with work left, or the store or the pod's disk failed for too long.",
         consequence: "`Ignore`: it counts as nobody's failure; another pod takes up what is left.",
+    },
+    ExitCode {
+        code: KILLED,
+        containers: &["user"],
+        meaning: "Killed with all that ran in it, most likely for lack of memory.",
+        consequence: "The datum in hand has used up a try. Where the cluster has container restart rules the container \
+                      starts again in its pod; else the keeper ends with 44.",
     },
 ];

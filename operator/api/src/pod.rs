@@ -56,6 +56,9 @@ pub const ENV_NAMESPACE: &str = "VARVE_NAMESPACE";
 pub const ENV_POD_UID: &str = "VARVE_POD_UID";
 /// The variable that holds the node's name.
 pub const ENV_NODE: &str = "VARVE_NODE";
+/// The variable by which the keeper knows that Kubernetes starts the user's container again in its pod where it was
+/// killed. `true` or absent.
+pub const ENV_RESTARTS_IN_PLACE: &str = "VARVE_RESTARTS_IN_PLACE";
 /// The variable in which Kubernetes gives the shard's index.
 pub const ENV_INDEX: &str = "JOB_COMPLETION_INDEX";
 /// The variable that holds the hash of the list of what an import pod fetches. The list itself lies in the store: it

@@ -9,6 +9,7 @@ use std::{fmt, fmt::Debug, future::Future, sync::Arc, time::Duration};
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
+    core::Request,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
@@ -195,10 +196,23 @@ impl Act {
             + Serialize
             + DeserializeOwned,
     {
+        self.create_as(object, object).await
+    }
+
+    /// The same where more is `sent` than our type holds: fields that are newer than it.
+    pub async fn create_as<K>(&self, object: &K, sent: &impl Serialize) -> Result<Created<K>>
+    where
+        K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    {
         let api = self.namespaced(object);
         let params = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
         let call = Call::on(Verb::Create, object);
-        match self.api(call, || api.create(&params, object)).await {
+        let body = serde_json::to_vec(sent).map_err(kube::Error::SerdeError).map_err(Error::api(&call))?;
+        let create = || async {
+            let request = Request::new(api.resource_url()).create(&params, body.clone());
+            self.client.request::<K>(request.map_err(kube::Error::BuildRequest)?).await
+        };
+        match self.api(call.clone(), create).await {
             Ok(made) => Ok(Created::Made(made)),
             Err(error) if error.api_code() == Some(409) => {
                 let there =

@@ -64,6 +64,8 @@ pub struct Cx {
     outside: Outside,
     /// The cluster: uid of its `kube-system` namespace.
     pub cluster: Uuid,
+    /// Whether Kubernetes can start a killed container again in its pod.
+    restarts_in_place: bool,
 }
 
 impl Cx {
@@ -79,6 +81,7 @@ impl Cx {
             metrics: world.metrics,
             outside: world.outside,
             cluster: world.cluster,
+            restarts_in_place: world.restarts_in_place,
             clients,
             caches,
             act,
@@ -96,6 +99,7 @@ impl Cx {
             run_as: space.as_ref().map_or(Some(RUN_AS), |space| Surroundings::run_as(space.annotations())),
             allows_local_stores: self.settings.allowed.local_stores,
             allows_machine_credentials: self.settings.allowed.machine_credentials,
+            restarts_in_place: self.restarts_in_place,
         }
     }
 
@@ -130,6 +134,8 @@ impl Default for Outside {
 pub struct World {
     /// Uid of the `kube-system` namespace.
     pub cluster: Uuid,
+    /// Whether Kubernetes can start a killed container again in its pod.
+    pub restarts_in_place: bool,
     /// Whether this replica leads.
     pub leading: Leading,
     /// Fails calls on purpose, in tests.

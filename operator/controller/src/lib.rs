@@ -26,6 +26,7 @@ pub mod pipeline;
 mod pods;
 mod references;
 pub mod repo;
+mod restarts;
 pub mod runner;
 pub mod status;
 pub mod stores;
@@ -105,6 +106,7 @@ impl Embedded {
         let metrics = Arc::new(Metrics::new());
         let world = World {
             cluster,
+            restarts_in_place: false, // by no runner that stands in for Kubernetes
             leading: self.leading.clone(),
             faults: self.faults,
             metrics: metrics.clone(),
@@ -146,8 +148,10 @@ pub async fn run_until(args: Args, faults: Arc<dyn FaultHook>, stop: Cancellatio
     for scope in &scopes {
         let (caches, fill) = Caches::new(&clients.watch, scope);
         background.spawn(fill);
+        let namespace = if let Scope::Namespace(namespace) = scope { namespace } else { &args.lease_namespace };
         let world = World {
             cluster,
+            restarts_in_place: restarts::are_kept(&clients.write, namespace, &args.image).await,
             leading: leading.clone(),
             faults: faults.clone(),
             metrics: metrics.clone(),

@@ -381,6 +381,7 @@ mod tests {
         let (_, leading) = tokio::sync::watch::channel(true);
         let world = World {
             cluster: Uuid::nil(),
+            restarts_in_place: false,
             leading,
             faults: Arc::new(crate::act::NoFaults),
             metrics: Arc::new(Metrics::new()),

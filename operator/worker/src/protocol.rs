@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Version of this protocol; both sides must say the same.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Longest JSON frame. A command line and environment are at most a few MiB on Linux (`ARG_MAX`).
 pub const MAX_FRAME_BYTES: u32 = 8 << 20;
@@ -61,7 +61,8 @@ pub enum ToKeeper {
     },
     /// The datum's run is over, no process of it is left, and `/pfs/out` may be taken.
     Ended(Ended),
-    /// The answer to the keeper's `Bye`, just before the shim exits.
+    /// The answer to the keeper's `Bye`, just before the shim exits; or unasked, where it ends by itself. Who hears none
+    /// knows that the shim was killed.
     Bye,
 }
 
@@ -73,6 +74,9 @@ pub struct Hello {
     pub version: u32,
     /// The devices that the container was given, as its environment names them.
     pub devices: Vec<String>,
+    /// How much memory the container may use, in bytes, if there is a limit: once it is passed the shim may not live to
+    /// say so.
+    pub memory_limit: Option<u64>,
 }
 
 /// One of the two streams that a program prints to.

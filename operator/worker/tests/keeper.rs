@@ -4,7 +4,7 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use common::{Pod, Users, World, is_root, kill, lines, until, wait};
 use rustix::process::Signal;
@@ -148,6 +148,131 @@ async fn a_shim_killed_while_a_datum_runs_costs_that_datum_a_try_and_nothing_els
     let finished = world.finished().await;
     assert_eq!((finished["a"].tries, finished["b"].tries), (1, 2));
     assert_eq!(lines(&world.path("runs")).len(), 3, "a ran once, b twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shim_that_is_killed_and_started_again_goes_on_in_its_pod_and_finds_nothing_of_the_killed_run() {
+    assert!(is_root(), "only root may run as others: run the tests as root");
+    let mut world = World::with(&[("a", "1"), ("b", "2"), ("c", "3")]).await;
+    world.restarts_in_place = true;
+    fs::set_permissions(world.root.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let script = format!(
+        r#"{IN_OUT} echo "$photos" >> "$TEST/runs"; found=$(ls -A); echo "$found" > found; cp "$photos" .
+           case "$photos" in */b) [ -e "$TEST/again" ] || {{ umask 077; mkdir -p closed/deep; echo half > closed/deep/half; chmod 0 closed/deep closed;
+             touch "$TEST/running"; while [ -d "$TEST" ] && [ ! -e "$TEST/again" ]; do sleep 0.01; done; exit 1; }};; esac"#
+    );
+    world.plan(World::task(&script), &["a", "b", "c"]).await;
+    let mut pod = Pod::start(&world, Users { keeper: Some(65_532), shim: Some(12_345) });
+    until("b runs", || world.path("running").exists());
+    pod.kill_shim();
+    fs::write(world.path("again"), "").unwrap();
+    pod.start_shim_again(&world);
+    let words = pod.termination_log.clone();
+    let volume = pod.volume.clone();
+    assert_eq!(pod.ended(), (Some(0), Some(0)));
+    assert!(fs::read_to_string(words).unwrap().contains(r#""recorded":3,"left":0"#));
+    assert_eq!(fs::read_dir(volume.join("pfs/out")).unwrap().count(), 0);
+    let results = world.results().await;
+    let of_b: Vec<_> = results.iter().filter(|result| result.key == b"b").cloned().collect();
+    assert_eq!(states(&of_b), [(ResultState::TryFailed, 1, "ContainerLost"), (ResultState::Succeeded, 2, "")]);
+    assert_eq!(results.len(), 4, "each datum ends once, and b was tried twice");
+    let finished = world.finished().await;
+    for (name, text) in [("a", "1"), ("b", "2"), ("c", "3")] {
+        assert_eq!(world.output(&finished[name]).await, texts([(name, text), ("found", "\n")]));
+    }
+    let runs = lines(&world.path("runs"));
+    let of = |name: &str| runs.iter().filter(|run| run.ends_with(name)).count();
+    assert_eq!((of("/a"), of("/b"), of("/c")), (1, 2, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_datum_whose_last_try_is_killed_fails_and_its_pod_ends_well() {
+    let mut world = World::with(&[("a", "1")]).await;
+    world.restarts_in_place = true;
+    fs::create_dir(world.path("cgroup")).unwrap();
+    fs::write(world.path("cgroup/memory.max"), "67108864\n").unwrap();
+    let mut task = World::task(r#"touch "$TEST/running"; while [ -d "$TEST" ]; do sleep 0.01; done"#);
+    task.tries = 1;
+    world.plan(task, &["a"]).await;
+    let mut pod = world.pod();
+    until("a runs", || world.path("running").exists());
+    pod.kill_shim();
+    pod.start_shim_again(&world);
+    assert_eq!(pod.ended(), (Some(0), Some(0)));
+    let results = world.results().await;
+    assert_eq!(states(&results), [(ResultState::Failed, 1, "ContainerLost")]);
+    assert!(results[0].tail.contains("it ran out of its 64 MiB of memory, or"), "{}", results[0].tail);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shim_killed_while_nothing_runs_costs_no_datum_its_last_try() {
+    let mut world = World::with(&[("a", "1")]).await;
+    world.restarts_in_place = true;
+    world.plan(World::task(r#"[ -e "$TEST/second" ] || { touch "$TEST/second"; exit 9; }"#), &["a"]).await;
+    let mut pod = world.pod();
+    until("a waits for its next try", || fs::read_to_string(&pod.log).unwrap().contains("try failed"));
+    pod.kill_shim();
+    pod.start_shim_again(&world);
+    assert_eq!(pod.ended(), (Some(0), Some(0)));
+    assert_eq!(world.finished().await["a"].state(), ResultState::Succeeded);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_fourth_kill_in_a_row_ends_the_pod_and_whoever_comes_back_then_finds_nobody() {
+    let names = ["a", "b", "c", "d", "e"];
+    let mut world = World::with(&names.map(|name| (name, name))).await;
+    world.restarts_in_place = true;
+    let mut task = World::task(
+        r#"[ -e "$TEST/again" ] || { touch "$TEST/${photos##*/}-runs"; while [ -d "$TEST" ] && [ ! -e "$TEST/again" ]; do sleep 0.01; done; exit 1; }"#,
+    );
+    task.tries = 1;
+    world.plan(task, &names).await;
+    let mut pod = world.pod();
+    for name in &names[..4] {
+        until("it runs", || world.path(&format!("{name}-runs")).exists());
+        pod.kill_shim();
+        if *name != "d" {
+            pod.start_shim_again(&world);
+        }
+    }
+    assert_eq!(wait(&mut pod.keeper), Some(44));
+    assert_eq!((pod.last_words().reason.as_str(), pod.last_words().left), ("ContainerLost", Some(1)));
+    pod.start_shim_again(&world);
+    assert_eq!(wait(&mut pod.shim), Some(43));
+    fs::write(world.path("again"), "").unwrap();
+    assert_eq!(world.pod().ended(), (Some(0), Some(0)));
+    let ends = world.finished().await.into_values().map(|result| (result.state(), result.tries)).collect::<Vec<_>>();
+    let failed = (ResultState::Failed, 1);
+    assert_eq!(ends, [failed, failed, failed, failed, (ResultState::Succeeded, 1)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shim_that_nobody_starts_again_is_waited_for_until_the_deadline() {
+    let mut world = World::with(&[("a", "1")]).await;
+    (world.restarts_in_place, world.first_contact) = (true, Duration::from_secs(5));
+    world.plan(World::task(r#"touch "$TEST/running"; while [ -d "$TEST" ]; do sleep 0.01; done"#), &["a"]).await;
+    let mut pod = world.pod();
+    until("a runs", || world.path("running").exists());
+    pod.kill_shim();
+    assert_eq!(wait(&mut pod.keeper), Some(44));
+    let words = pod.last_words();
+    assert_eq!((words.reason.as_str(), words.left), ("ContainerLost", Some(1)));
+    assert!(words.message.contains("did not make contact within 5 s"), "{}", words.message);
+    assert_eq!(states(&world.results().await), [(ResultState::TryFailed, 1, "ContainerLost")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_while_a_shim_is_waited_for_leaves_the_work_to_another_pod() {
+    let mut world = World::with(&[("a", "1")]).await;
+    world.restarts_in_place = true;
+    world.plan(World::task(r#"touch "$TEST/running"; while [ -d "$TEST" ]; do sleep 0.01; done"#), &["a"]).await;
+    let mut pod = world.pod();
+    until("a runs", || world.path("running").exists());
+    pod.kill_shim();
+    until("it is waited for", || fs::read_to_string(&pod.log).unwrap().contains("is waited for"));
+    kill(&pod.keeper, Signal::TERM);
+    assert_eq!(wait(&mut pod.keeper), Some(75));
+    assert_eq!(states(&world.results().await), [(ResultState::TryFailed, 1, "ContainerLost")]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -135,7 +135,8 @@ fn wait_until(what: &str, condition: impl Fn() -> bool) {
 #[test]
 fn a_command_s_output_and_exit_code_are_reported_byte_for_byte() {
     let mut shim = Shim::start();
-    assert_eq!(shim.hello, Hello { version: protocol::VERSION, devices: vec!["gpu-3".into(), "gpu-5".into()] });
+    let devices = vec!["gpu-3".into(), "gpu-5".into()];
+    assert_eq!(shim.hello, Hello { version: protocol::VERSION, devices, memory_limit: None });
     let (printed, ended) = shim.run("echo first; exit 7");
     assert_eq!((printed.as_str(), ended.outcome), ("first\n", Outcome::Exited { code: 7 }));
     let (printed, ended) = shim.run("head -c 20000000 /dev/zero | tr '\\0' x");
@@ -333,6 +334,34 @@ fn without_a_keeper_the_shim_gives_up_after_its_deadline() {
     let ended = command.output().unwrap();
     assert_eq!(ended.status.code(), Some(43));
     assert!(String::from_utf8_lossy(&ended.stderr).contains("keeper.sock"));
+}
+
+#[test]
+fn a_keeper_that_is_gone_is_not_waited_for_until_the_deadline() {
+    let root = tempfile::tempdir().unwrap();
+    drop(UnixListener::bind(root.path().join("keeper.sock")).unwrap()); // the socket stays, and nobody listens
+    let mut command = Command::new(env!("CARGO_BIN_EXE_varve-shim"));
+    settings(&mut command, root.path());
+    command.env("VARVE_SHIM_FIRST_CONTACT_MS", "600000").env("VARVE_SHIM_REFUSED_MS", "200");
+    let ended = command.output().unwrap();
+    assert_eq!(ended.status.code(), Some(43));
+    assert!(String::from_utf8_lossy(&ended.stderr).contains("the keeper is gone"));
+}
+
+#[test]
+fn what_a_killed_run_left_is_cleared_before_the_keeper_hears_of_us() {
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir_all(root.path().join("out/closed")).unwrap();
+    fs::write(root.path().join("out/closed/half"), "half").unwrap();
+    fs::set_permissions(root.path().join("out/closed"), fs::Permissions::from_mode(0o0)).unwrap();
+    let listener = UnixListener::bind(root.path().join("keeper.sock")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_varve-shim"));
+    settings(&mut command, root.path());
+    let mut shim = command.spawn().unwrap();
+    let (stream, _) = listener.accept().unwrap();
+    assert_eq!(fs::read_dir(root.path().join("out")).unwrap().count(), 0);
+    drop(stream);
+    assert_eq!(shim.wait().unwrap().code(), Some(43));
 }
 
 #[test]

@@ -154,6 +154,7 @@ impl Ground {
         let (_, leading) = watch::channel(true);
         let world = World {
             cluster: Uuid::nil(),
+            restarts_in_place: false,
             leading,
             faults,
             metrics: Arc::new(Metrics::new()),

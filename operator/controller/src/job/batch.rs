@@ -265,7 +265,7 @@ pub(crate) async fn start(
     config::keep(job, cx, &planned.config).await?;
     let snapshot = config::pods_snapshot(job, &planned.config);
     let batch = batch_job(job, cx, target, &snapshot, (plan, count, attempt))?;
-    let made = cx.act.create(&batch).await.map_err(told_of_fields)?.into_inner();
+    let made = cx.act.create_as(&batch, &pod::as_sent(&batch)).await.map_err(told_of_fields)?.into_inner();
     if made.owner_references().iter().all(|owner| Some(&owner.uid) != job.metadata.uid.as_ref()) {
         return Err(Error::stalled(
             Reason::PodsCannotStart,

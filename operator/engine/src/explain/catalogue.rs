@@ -22,6 +22,8 @@ pub(super) enum What {
     Waiting(&'static str, &'static str, &'static str),
     /// A container of the pod has ended: container, exit code, reason, message.
     Ended(&'static str, i32, &'static str, &'static str),
+    /// The kernel killed the user's container, which kubelet starts again in its pod: message.
+    StartedAgain(&'static str),
     /// The scheduler says this of the pod, which asks for nodes so.
     Unscheduled(&'static str, fn() -> Value),
     /// The pod has failed: reason, message.
@@ -421,6 +423,12 @@ const ENDED: &[Cause] = &[
     ),
     cause("A container out of memory", What::Ended("user", 137, "OOMKilled", "")),
     cause(
+        "A container out of memory that is started again in its pod",
+        What::StartedAgain(
+            "back-off 10s restarting failed container=user pod=edges-1-0-x7k2p_photos(5f0c7d2e-1b44-4a57-9d5e-0a6f2c8b9e13)",
+        ),
+    ),
+    cause(
         "More of the disk than it may",
         What::Failed("Evicted", "Container user exceeded its local ephemeral storage limit \"1Gi\". "),
     ),
@@ -568,6 +576,7 @@ impl Cause {
         match &self.seen {
             What::Waiting(_, _, said)
             | What::Ended(_, _, _, said)
+            | What::StartedAgain(said)
             | What::Unscheduled(said, _)
             | What::Failed(_, said)
             | What::Disrupted(_, said)
@@ -597,6 +606,15 @@ impl Cause {
             What::Ended(name, code, reason, message) => {
                 let state = json!({ "terminated": { "exitCode": code, "reason": reason, "message": message } });
                 has(&json!({}), &json!({ "phase": "Failed", "containerStatuses": container(name, state) }));
+            }
+            What::StartedAgain(message) => {
+                let mut user =
+                    container("user", json!({ "waiting": { "reason": "CrashLoopBackOff", "message": message } }));
+                user[0]["restartCount"] = json!(1);
+                user[0]["lastState"] = json!({ "terminated": { "exitCode": 137, "reason": "OOMKilled" } });
+                let mut spec = pod(&json!({}), &json!({}))["spec"].take();
+                spec["containers"][0]["restartPolicy"] = json!("Never");
+                has(&spec, &json!({ "phase": "Running", "containerStatuses": user }));
             }
             What::Unscheduled(message, spec) => {
                 let condition =

@@ -5,7 +5,7 @@ use varve_api::conditions::Reason;
 use varve_api::{exit_codes, pod};
 
 use super::finding::{Finding, Who, quote};
-use super::pods::{condition, container, name, phase, shown, terminated};
+use super::pods::{condition, container, last_ends, name, phase, shown, starts_again, terminated};
 
 fn reason_of(container: &str) -> Reason {
     if container == pod::IMPORT { Reason::ImportFailed } else { Reason::ShardFailed }
@@ -67,18 +67,36 @@ pub(super) fn lost_keeper(pods: &[&Pod]) -> Option<Finding> {
     Some(Finding::new(Reason::ShardFailed, what, why).can(Who::Installer, remedy))
 }
 
-/// A container that the kernel killed for its memory.
+const LESS_MEMORY: &str = "raise container.resources.limits.memory, or let each datum need less";
+
+/// A container that the kernel killed for its memory, and its pod with it.
 pub(super) fn out_of_memory(pods: &[&Pod]) -> Option<Finding> {
-    let (pod, who, _) = terminated(pods).find(|(_, _, state)| state.reason.as_deref() == Some("OOMKilled"))?;
-    let limits = container(pod, who).and_then(|container| container.resources.as_ref()?.limits.as_ref());
-    let limit = limits.and_then(|limits| limits.get("memory")).map(|limit| format!(" of {}", limit.0));
-    let what = format!("{} ran out of its memory{}", shown(who), limit.unwrap_or_default());
+    let (who, what) = killed_for_memory(pods, false)?;
     let finding = Finding::new(reason_of(who), what, "the node's kernel killed it; another pod takes up what is left");
     Some(if who == pod::USER {
-        finding.can(Who::You, "raise container.resources.limits.memory, or let each datum need less")
+        finding.can(Who::You, LESS_MEMORY)
     } else {
         finding.can(Who::Installer, "report it: this is a fault of Varve's")
     })
+}
+
+/// The user's container, killed for its memory, that is about to run again where it was.
+pub(super) fn started_again(pods: &[&Pod]) -> Option<Finding> {
+    let (_, what) = killed_for_memory(pods, true)?;
+    let why =
+        "the node's kernel killed it; it is started again in its pod, keeps its devices, and takes up what is left";
+    Some(Finding::new(Reason::Running, what, why).can(Who::You, LESS_MEMORY))
+}
+
+/// The first that the kernel killed of the containers that are started again in their pods, or of the others; and what
+/// happened to it.
+fn killed_for_memory<'a>(pods: &'a [&Pod], is_started_again: bool) -> Option<(&'a str, String)> {
+    let (pod, who, _) = last_ends(pods)
+        .filter(|(_, _, state)| state.reason.as_deref() == Some("OOMKilled"))
+        .find(|(pod, who, _)| (*who == pod::USER && starts_again(pod)) == is_started_again)?;
+    let limits = container(pod, who).and_then(|container| container.resources.as_ref()?.limits.as_ref());
+    let limit = limits.and_then(|limits| limits.get("memory")).map(|limit| format!(" of {}", limit.0));
+    Some((who, format!("{} ran out of its memory{}", shown(who), limit.unwrap_or_default())))
 }
 
 /// Reasons for which a node's kubelet turns a pod away that the scheduler gave it; `OutOf…` besides.

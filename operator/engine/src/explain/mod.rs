@@ -65,6 +65,7 @@ pub fn explain(seen: &Seen<'_>) -> Option<Finding> {
         .or_else(|| ended::taken_away(pods))
         .or_else(|| ended::in_trouble(pods))
         .or_else(|| ended::lost_keeper(pods))
+        .or_else(|| ended::started_again(pods))
 }
 
 /// The batch Job's own words, where it has given up.

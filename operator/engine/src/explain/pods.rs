@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{
     Container, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Pod, PodCondition,
 };
-use varve_api::pod;
+use varve_api::{exit_codes, pod};
 
 /// Kubernetes' annotation with a pod's index.
 pub(super) const INDEX: &str = "batch.kubernetes.io/job-completion-index";
@@ -70,6 +70,28 @@ pub(super) fn terminated<'a>(
             Some((*pod, container.name.as_str(), state))
         })
     })
+}
+
+/// How the containers ended that do not run, those that are about to be started again among them.
+pub(super) fn last_ends<'a>(
+    pods: &'a [&Pod],
+) -> impl Iterator<Item = (&'a Pod, &'a str, &'a ContainerStateTerminated)> {
+    pods.iter().flat_map(|pod| {
+        statuses(pod).filter_map(|container| {
+            let state = container.state.as_ref().filter(|state| state.running.is_none())?;
+            let before = container.last_state.as_ref().and_then(|state| state.terminated.as_ref());
+            // A shim that was started again and found no keeper any more ended for what came before.
+            let own = state.terminated.as_ref();
+            let own = own.filter(|own| before.is_none() || own.exit_code != exit_codes::SHIM_LOST_KEEPER);
+            Some((*pod, container.name.as_str(), own.or(before)?))
+        })
+    })
+}
+
+/// Whether the user's container will be started again in its pod: by rules of its own, while its keeper waits for it.
+pub(super) fn starts_again(pod: &Pod) -> bool {
+    let has_rules = container(pod, pod::USER).is_some_and(|user| user.restart_policy.is_some());
+    has_rules && !has_ended(pod) && !terminated(&[pod]).any(|(_, container, _)| container == pod::KEEPER)
 }
 
 /// The pod's condition of this type.

@@ -368,6 +368,47 @@ fn a_container_that_ran_out_of_memory_names_its_limit_and_ours_is_our_fault() {
     assert!(keeper.contains("Whoever installed Varve can report it"), "{keeper}");
 }
 
+/// The user's container of a pod with restart rules, as it is now and as it ended before.
+fn started_again(state: &serde_json::Value, before: &serde_json::Value) -> Pod {
+    let status = json!({"name": "user", "image": "edges:1", "imageID": "", "ready": false, "restartCount": 1,
+        "state": state, "lastState": {"terminated": before}});
+    let mut pod = pod("edges-1", json!({"phase": "Running", "containerStatuses": [status]}));
+    pod.spec.as_mut().expect("it has one").containers[0].restart_policy = Some("Never".into());
+    pod
+}
+
+#[test]
+fn a_container_that_starts_again_in_its_pod_has_not_failed_and_once_it_runs_there_is_nothing_to_tell() {
+    let (killed, running) = (json!({"exitCode": 137, "reason": "OOMKilled"}), json!({"running": {}}));
+    let waits = json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}});
+    for state in [&waits, &json!({"terminated": killed})] {
+        let (reason, message, is_hopeless) = said(&[started_again(state, &killed)], &[]);
+        assert_eq!((reason, is_hopeless), (Reason::Running, false));
+        assert!(message.starts_with("the Pipeline's container ran out of its memory of 1Gi: "), "{message}");
+        assert!(message.contains("it is started again in its pod, keeps its devices"), "{message}");
+    }
+    assert_eq!(found(&[started_again(&running, &killed)], &[]), None);
+}
+
+#[test]
+fn a_container_that_comes_back_after_its_keeper_has_ended_failed_for_its_memory() {
+    let killed = json!({"exitCode": 137, "reason": "OOMKilled"});
+    let lost = json!({"terminated": {"exitCode": 43, "reason": "Error"}});
+    let waits = json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s"}});
+    for state in [waits, lost] {
+        let mut pod = started_again(&state, &killed);
+        let keeper = ended("keeper", 44, "Error", r#"{"message":"the user's container ended"}"#);
+        let status = keeper.status.and_then(|status| status.container_statuses).expect("a keeper");
+        pod.status.as_mut().and_then(|of_pod| of_pod.container_statuses.as_mut()).expect("a user").extend(status);
+        let (reason, message, _) = said(&[pod], &[]);
+        assert_eq!(reason, Reason::ShardFailed);
+        assert!(
+            message.contains("ran out of its memory of 1Gi: the node's kernel killed it; another pod"),
+            "{message}"
+        );
+    }
+}
+
 #[test]
 fn a_pod_taken_away_by_the_cluster_costs_nothing_and_says_so() {
     let (reason, message) = (Reason::Running, message_of("A drained node"));

@@ -26,9 +26,11 @@ pub(super) fn install(around: &Surroundings) -> Container {
 }
 
 pub(super) fn keeper(job: &ShardJob<'_>, around: &Surroundings) -> Container {
+    let mut env = own_env([literal(pod::ENV_PLAN, job.plan.to_string())], &job.job_uid, around);
+    env.extend(around.restarts_in_place.then(|| literal(pod::ENV_RESTARTS_IN_PLACE, "true".into())));
     Container {
         args: Some(vec!["keeper".to_owned()]),
-        env: Some(own_env([literal(pod::ENV_PLAN, job.plan.to_string())], &job.job_uid, around)),
+        env: Some(env),
         volume_mounts: Some(vec![
             mount(pod::VOLUME, pod::VOLUME_PATH),
             read_only(mount(pod::STORE_VOLUME, pod::STORE_PATH)),

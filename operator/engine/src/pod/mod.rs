@@ -11,6 +11,7 @@ mod import;
 mod overlay;
 mod platform;
 mod probe;
+mod restart;
 
 use std::collections::BTreeMap;
 
@@ -31,6 +32,7 @@ pub use check::{PodError, SecretUse, check, secrets};
 pub use import::{ImportJob, fetch_list, import};
 pub use platform::architecture;
 pub use probe::{Asked, ImageId, Probe, asked, image_id, probe};
+pub use restart::{as_sent, keeps_rules, trial};
 
 /// How often Kubernetes may replace a shard's failed pod. Tries are counted per datum in the store, so this only
 /// keeps a shard that can never start from being replaced for ever; the operator steps in long before.
@@ -55,6 +57,8 @@ pub struct Surroundings {
     pub allows_local_stores: bool,
     /// Whether a store whose Secret holds no credentials gets those of the machine, which our containers must be told.
     pub allows_machine_credentials: bool,
+    /// Whether Kubernetes can start the user's container again in its pod, which the keeper must be told.
+    pub restarts_in_place: bool,
 }
 
 impl Surroundings {
@@ -102,8 +106,8 @@ pub struct ShardJob<'a> {
 ///
 /// It has no deadline of its own: the operator keeps the Job's time, and gathers what is finished before it gives up.
 ///
-/// The snapshot must have passed [`check`]; what it lets through is not looked at again here, but for the overlay: one
-/// that may not be, or would change what is ours, is an error.
+/// It is created by what [`as_sent`] makes of it. The snapshot must have passed [`check`]; what it lets through is not
+/// looked at again here, but for the overlay: one that may not be, or would change what is ours, is an error.
 pub fn shards(job: &ShardJob<'_>, around: &Surroundings) -> Result<BatchJob, PodError> {
     let labels = managed([
         (labels::PIPELINE, job.pipeline.clone()),

@@ -18,6 +18,7 @@ fn around() -> Surroundings {
         run_as: Some(65_532),
         allows_local_stores: false,
         allows_machine_credentials: false,
+        restarts_in_place: false,
     }
 }
 
@@ -246,6 +247,32 @@ fn what_the_installer_allows_is_handed_on_to_our_containers_alone() {
     assert_eq!(names(&user), [""; 0]);
     let keeper = KubeContainer { env: Some(containers::own_env([], "uid", &around)), ..user };
     assert_eq!(names(&keeper), ["VARVE_ALLOW_MACHINE_CREDENTIALS=true"]);
+}
+
+#[test]
+fn a_killed_container_starts_again_where_the_keeper_waits_for_it_and_only_there() {
+    let sent = |restarts_in_place| {
+        let job = shards(&job(&snapshot()), &Surroundings { restarts_in_place, ..around() }).unwrap();
+        let told = container(&pod_of(&job), "keeper").env.unwrap().pop().unwrap();
+        assert_eq!(
+            (told.name == "VARVE_RESTARTS_IN_PLACE", told.value == Some("true".into())),
+            (restarts_in_place, restarts_in_place)
+        );
+        (as_sent(&job), serde_json::to_value(&job).unwrap())
+    };
+    let (plain, ours) = sent(false);
+    assert_eq!(plain, ours);
+    let (with_rules, mut ours) = sent(true);
+    let killed = serde_json::json!([{"action": "Restart", "exitCodes": {"operator": "In", "values": [137]}}]);
+    let user = &mut ours["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(user["name"], "user");
+    user["restartPolicy"] = "Never".into();
+    user["restartPolicyRules"] = killed.clone();
+    assert_eq!(with_rules, ours, "nothing but the user's container is started again");
+    assert_eq!(with_rules["spec"]["template"]["spec"]["restartPolicy"], "Never");
+    let trial = trial(&around());
+    assert_eq!(trial["spec"]["template"]["spec"]["containers"][0]["restartPolicyRules"], killed);
+    assert!(keeps_rules(&trial) && !keeps_rules(&plain));
 }
 
 #[test]

@@ -250,6 +250,7 @@ impl Work {
                 run_as: Some(65_532),
                 allows_local_stores: true,
                 allows_machine_credentials: false,
+                restarts_in_place: false,
             },
         );
         let mut job = serde_json::to_value(job.unwrap()).unwrap();

@@ -2,8 +2,8 @@
 //!
 //! Alone in the pod it holds store access. [`shard`] is its main loop, [`record`] the one writer of
 //! results, [`crate::pod::layout`] the folders that a datum passes through. What a datum's end means is decided
-//! in [`verdict`], what runs next in [`queue`]: both pure. A finished datum is never run again:
-//! [`plan`] reads from the store what is left, also after a crash at any point.
+//! in [`verdict`], what runs next in [`queue`], whether a killed container is waited for in [`restarts`]: all pure. A
+//! finished datum is never run again: [`plan`] reads from the store what is left, also after a crash at any point.
 
 mod beneath;
 mod environment;
@@ -14,6 +14,7 @@ mod outputs;
 mod plan;
 mod queue;
 mod record;
+mod restarts;
 mod shard;
 mod shim_stream;
 mod symlinks;
@@ -36,7 +37,8 @@ use crate::termination::Termination;
 use error::{Failure, is_passing};
 use queue::pause;
 use record::{Recorder, Shard, Tally};
-use shard::Server;
+use restarts::AGAIN_WITHIN;
+use shard::{Given, Server};
 use shim_stream::{Link, Said};
 
 /// Tries to open the store and read the plan before the pod gives up, about a minute.
@@ -102,7 +104,10 @@ async fn keep(progress: &mut Progress) -> Result<(), Failure> {
     };
     let (attempts, inbox) = mpsc::channel(shard::WAITING_ATTEMPTS);
     let recording = tokio::spawn(Recorder::new(Arc::new(shard), work.next_record).run(inbox));
-    let server = Server::new(store, layout, work, link, (attempts, stop, config.pfs));
+    // The image is there and need not be pulled, so it takes no longer than the first time.
+    let again_within = config.restarts_in_place.then(|| config.first_contact.min(AGAIN_WITHIN));
+    let server =
+        Server::new(store, layout, work, link, Given { recorder: attempts, stop, pfs: config.pfs, again_within });
     let (link, work_done) = server.serve().await;
     // The server is gone, and with it the channel: the recorder ends once all is recorded.
     let (tally, recorded) =

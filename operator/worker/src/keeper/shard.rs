@@ -1,12 +1,16 @@
 //! The main loop: one datum runs, the next is being staged, the last are being recorded.
+//!
+//! Where the user's container is killed and Kubernetes starts it again in its pod, the loop goes on with the new shim.
 
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::net::UnixListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use varve_api::pod;
 use varve_store::{Error as StoreError, Store};
 
 use super::environment;
@@ -16,7 +20,8 @@ use super::log::Log;
 use super::plan::Work;
 use super::queue::{Next, Queue, Waiting, pause};
 use super::record::Attempt;
-use super::shim_stream::{Link, Said};
+use super::restarts::{Restarts, was_killed};
+use super::shim_stream::{self, Link, Said};
 use super::verdict::{TryFailure, Verdict, exit_of, judge};
 use crate::pod::layout::Layout;
 use crate::pod::unix_ns;
@@ -33,18 +38,29 @@ pub(crate) const WAITING_ATTEMPTS: usize = 64;
 
 /// Serves the datums of a shard, one after another.
 pub(crate) struct Server {
-    pub store: Store,
-    pub layout: Layout,
-    pub work: Work,
-    pub queue: Queue,
-    pub link: Link,
+    store: Store,
+    layout: Layout,
+    work: Work,
+    queue: Queue,
+    link: Link,
+    recorder: mpsc::Sender<Attempt>,
+    stop: CancellationToken,
+    pfs: String,
+    again_within: Option<Duration>,
+    restarts: Restarts,
+    room: Arc<Semaphore>,
+    runs: u64,
+}
+
+/// What a server is given beside its work and the shim.
+pub(crate) struct Given {
     pub recorder: mpsc::Sender<Attempt>,
     /// Set when the pod is being stopped.
     pub stop: CancellationToken,
     /// Where user code sees its files.
     pub pfs: String,
-    room: Arc<Semaphore>,
-    runs: u64,
+    /// How long a killed container may take to be there again; none where nobody starts it.
+    pub again_within: Option<Duration>,
 }
 
 /// Inputs on their way to the disk.
@@ -81,11 +97,12 @@ impl Server {
         layout: Layout,
         work: Work,
         link: Link,
-        (recorder, stop, pfs): (mpsc::Sender<Attempt>, CancellationToken, String),
+        Given { recorder, stop, pfs, again_within }: Given,
     ) -> Self {
         let queue = Queue::new(work.waiting.iter().copied());
         let room = Arc::new(Semaphore::new(ROOM_MIB as usize));
-        Self { store, layout, work, queue, link, recorder, stop, pfs, room, runs: 0 }
+        let restarts = Restarts::default();
+        Self { store, layout, work, queue, link, recorder, stop, pfs, again_within, restarts, room, runs: 0 }
     }
 
     /// Runs every datum that waits. Returns the link, so that the shim can be told how it ended.
@@ -145,19 +162,57 @@ impl Server {
 
     /// Waits for something while nothing runs: the pod may be stopped or the shim lost meanwhile.
     async fn idle<T>(&mut self, until: impl Future<Output = T>) -> Result<T, Failure> {
-        tokio::select! {
-            done = until => Ok(done),
-            () = self.stop.cancelled() => Err(Failure::Stopped),
-            said = self.link.next() => Err(Failure::ShimLost(match said {
-                Err(error) => error,
-                Ok(said) => io::Error::other(format!("it said {said:?} while nothing ran")),
-            })),
+        tokio::pin!(until);
+        loop {
+            let error = tokio::select! {
+                done = &mut until => return Ok(done),
+                () = self.stop.cancelled() => return Err(Failure::Stopped),
+                said = self.link.next() => match said {
+                    Err(error) => error,
+                    Ok(said) => io::Error::other(format!("it said {said:?} while nothing ran")),
+                },
+            };
+            match self.listen_again(&error)? {
+                Some(listener) => self.meet_again(listener).await?,
+                None => return Err(Failure::ShimLost(error)),
+            }
         }
     }
 
-    fn stage(&mut self, waiting: Waiting) -> Staging {
+    /// Opens the socket for the shim of the container that is started again, if one is. At once: whoever is refused for
+    /// long takes us for dead.
+    fn listen_again(&mut self, error: &io::Error) -> Result<Option<UnixListener>, Failure> {
+        if self.again_within.is_none() || !was_killed(error) || !self.restarts.is_waited_for(Instant::now()) {
+            return Ok(None);
+        }
+        tracing::warn!("the user's container was killed and is waited for");
+        let listener = shim_stream::listen(&self.layout.ctl().join(pod::SOCKET));
+        listener.map(Some).map_err(|source| Failure::Disk { doing: "open the socket", source })
+    }
+
+    /// Waits for that shim, which has opened what the user's code left by then, and clears it away.
+    async fn meet_again(&mut self, listener: UnixListener) -> Result<(), Failure> {
+        let link = tokio::select! {
+            link = Link::accept(listener, self.again_within.unwrap_or_default()) => link.map_err(Failure::ShimLost)?,
+            () = self.stop.cancelled() => return Err(Failure::Stopped),
+            () = self.recorder.closed() => return Err(Failure::Stopped), // it says why itself
+        };
+        self.link = link;
+        let (layout, run) = (self.layout.clone(), self.next_run());
+        let cleared = blocking(move || layout.clear(run)).await;
+        cleared.map_err(|source| Failure::Disk { doing: "clear what a killed run left", source })?;
+        tracing::info!("the user's container was started again in its pod");
+        Ok(())
+    }
+
+    fn next_run(&mut self) -> u64 {
         let run = self.runs;
         self.runs += 1;
+        run
+    }
+
+    fn stage(&mut self, waiting: Waiting) -> Staging {
+        let run = self.next_run();
         let inputs = self.work.datums[waiting.datum].1.clone();
         let (store, layout) = (self.store.clone(), self.layout.clone());
         Staging { waiting, run, task: tokio::spawn(async move { stage(&store, &layout, run, &inputs).await }) }
@@ -186,8 +241,9 @@ impl Server {
             ended_ns: unix_ns(),
             output_bytes: 0,
         };
-        // The run began, so it uses a try whatever ends the pod with it: else the next pod would begin it again, for
-        // ever.
+        let mut again = Ok(None);
+        // The run began, so it uses a try whatever ends the container or the pod with it: else the next would begin it
+        // again, for ever.
         let (ended, mut outcome, mut end) = match ran {
             Ran::Ended(ended) => match judge(&ended, &self.work.task.accept_exit_codes, timeout_seconds) {
                 Verdict::Succeeded => (ended, Ok(()), None),
@@ -200,7 +256,11 @@ impl Server {
             },
             // While the pod is being stopped its containers end in any order: no try is used.
             Ran::Lost(_) if self.stop.is_cancelled() => return Err(Failure::Stopped),
-            Ran::Lost(error) => (lost(), Err(TryFailure::shim_lost()), Some(Failure::ShimLost(error))),
+            Ran::Lost(error) => {
+                again = self.listen_again(&error);
+                let failure = TryFailure::shim_lost(self.link.hello.memory_limit);
+                (lost(), Err(failure), Some(Failure::ShimLost(error)))
+            }
             Ran::LogLost(source) => {
                 let failure = TryFailure::disk("keep the log", &source);
                 (lost(), Err(failure), Some(Failure::Disk { doing: "keep the log", source }))
@@ -221,7 +281,10 @@ impl Server {
             log,
         };
         self.hand_on(waiting, run, tried).await?;
-        end.map_or(Ok(()), Err)
+        match again? {
+            Some(listener) => self.meet_again(listener).await,
+            None => end.map_or(Ok(()), Err),
+        }
     }
 
     /// Whether the pod is stopped: then we are told, too, at about the same time as the shim.

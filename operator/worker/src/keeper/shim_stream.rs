@@ -56,7 +56,8 @@ pub(crate) fn listen(socket: &Path) -> io::Result<UnixListener> {
 
 impl Link {
     /// Waits for the shim's first frame, which says who it is. Only the first to connect is heard:
-    /// that is the shim, since no user code runs before it is told to.
+    /// that is the shim, since no user code runs before it is told to. So nobody listens while a shim is there, and
+    /// for the next one the socket is opened anew.
     pub(crate) async fn accept(listener: UnixListener, within: Duration) -> io::Result<Self> {
         let hello = async {
             let (stream, _) = listener.accept().await?;

@@ -59,10 +59,12 @@ impl TryFailure {
         Self::new("ContainerLost", message.into())
     }
 
-    /// The try that was under way when the shim died.
-    pub(crate) fn shim_lost() -> Self {
-        let message = "the user's container ended while the datum ran: out of memory, or its main process was killed";
-        Self::new("ContainerLost", message.into())
+    /// The try that was under way when the shim died, which can't say any more how much memory was used: where that ran
+    /// out, all that there was.
+    pub(crate) fn shim_lost(memory_limit: Option<u64>) -> Self {
+        let memory = memory_limit.map_or_else(|| "memory".to_owned(), |limit| format!("its {} of memory", size(limit)));
+        let message = "the user's container ended while the datum ran";
+        Self::new("ContainerLost", format!("{message}: it ran out of {memory}, or its main process was killed"))
     }
 }
 
@@ -163,6 +165,13 @@ mod tests {
         assert!(time.ends_with("timeoutSeconds, 9 s; it was running: sh -c /fit.sh, python3 /fit.py"), "{time}");
         assert_eq!(used(Memory { peak: None, limit: Some(1024) }), ": it may use 1 KiB");
         assert_eq!(used(Memory::default()), "");
+    }
+
+    #[test]
+    fn a_container_that_died_names_the_memory_that_it_had() {
+        let message = |limit| TryFailure::shim_lost(limit).message;
+        assert!(message(Some(67_108_864)).contains("it ran out of its 64 MiB of memory, or"), "{}", message(None));
+        assert!(message(None).contains("it ran out of memory, or"), "{}", message(None));
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub(crate) struct Config {
     /// How long the user's container may take to start: its image may be tens of GiB, and is
     /// pulled while we wait.
     pub first_contact: Duration,
+    /// Whether Kubernetes starts the user's container again in this pod where it was killed.
+    pub restarts_in_place: bool,
 }
 
 /// A variable that is missing or makes no sense: the pod was not made by the operator.
@@ -67,17 +69,21 @@ impl Config {
             store_folder,
             allowed: allowed(),
             first_contact: millis(ENV_FIRST_CONTACT_MS, 45 * 60 * 1000),
+            restarts_in_place: is_true(pod::ENV_RESTARTS_IN_PLACE),
         })
     }
 }
 
 /// What whoever installed the operator allows the store's Secret; the operator hands it on.
 pub(crate) fn allowed() -> Allowed {
-    let is_true = |name| env::var(name).as_deref() == Ok("true");
     Allowed {
         local_stores: is_true(pod::ENV_ALLOW_LOCAL_STORES),
         machine_credentials: is_true(pod::ENV_ALLOW_MACHINE_CREDENTIALS),
     }
+}
+
+fn is_true(name: &str) -> bool {
+    env::var(name).as_deref() == Ok("true")
 }
 
 /// A Secret mounted as files: one for each key. Kubernetes' own links and folders begin with `..`.

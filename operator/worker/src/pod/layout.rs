@@ -69,6 +69,16 @@ impl Layout {
         self.make_out()
     }
 
+    /// Clears `pfs` after run `n`, whose outcome nobody wants: the container was killed under it. What can't be removed
+    /// is out of the way all the same, and costs disk until the pod ends.
+    pub(crate) fn clear(&self, run: u64) -> io::Result<()> {
+        let done = self.take(run)?;
+        if let Err(error) = remove(&done) {
+            tracing::warn!(path = %done.display(), %error, "can't remove what a killed run left");
+        }
+        Ok(())
+    }
+
     /// Puts staged inputs where the user sees them. `pfs` must hold nothing but an empty `out`.
     pub(crate) fn present(&self, run: u64) -> io::Result<()> {
         let stage = self.stage(run);

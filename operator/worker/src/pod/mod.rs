@@ -23,7 +23,7 @@ pub const ENV_IMPORT_MAX_UNANNOUNCED_BYTES: &str = "VARVE_IMPORT_MAX_UNANNOUNCED
 /// The shim that `install` copies.
 pub const ENV_INSTALL_SHIM: &str = "VARVE_INSTALL_SHIM";
 /// The shim's own begin so, and never reach the user's code: `SOCKET`, `OUT` and `CGROUP` are places,
-/// `FIRST_CONTACT_MS`, `GRACE_MS` and `STOP_DEADLINE_MS` waits.
+/// `FIRST_CONTACT_MS`, `REFUSED_MS`, `GRACE_MS` and `STOP_DEADLINE_MS` waits.
 pub const SHIM_PREFIX: &str = "VARVE_SHIM_";
 
 /// Now, Unix time in nanoseconds.

@@ -26,6 +26,9 @@ pub(super) struct Config {
     /// How long the keeper may take to appear. It is started right after us, from an image that
     /// the init container already pulled.
     pub first_contact: Duration,
+    /// How long the keeper's socket may refuse us. It is refused for an instant as the keeper opens it, and for good once
+    /// a keeper has gone that a container started again would look for in vain.
+    pub refused: Duration,
     /// Between SIGTERM and SIGKILL for the user's code.
     pub grace: Duration,
     /// Between the pod's SIGTERM and our exit if the keeper never says `Bye`; below the 30 s
@@ -40,6 +43,7 @@ impl Config {
             out: path("OUT", &format!("{}/{}", pod::PFS_PATH, pod::OUT)),
             cgroup: path("CGROUP", "/sys/fs/cgroup"),
             first_contact: millis("FIRST_CONTACT_MS", 300_000),
+            refused: millis("REFUSED_MS", 10_000),
             grace: millis("GRACE_MS", 10_000),
             stop_deadline: millis("STOP_DEADLINE_MS", 25_000),
         }

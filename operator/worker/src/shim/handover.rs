@@ -37,8 +37,12 @@ pub(super) fn open_up(out: &Path) -> u64 {
     bytes
 }
 
-/// Removes everything below `out` that can be removed, and opens up the rest.
+/// Removes everything below `out` that can be removed, and opens up the rest. Where user code put a link in its place,
+/// what that leads to is none of ours.
 pub(super) fn clear(out: &Path) {
+    if !fs::symlink_metadata(out).is_ok_and(|found| found.is_dir()) {
+        return;
+    }
     open_up(out);
     for entry in fs::read_dir(out).into_iter().flatten().flatten() {
         let path = entry.path();
@@ -86,5 +90,16 @@ mod tests {
         clear(out.path());
         assert_eq!(fs::symlink_metadata(&target).unwrap().mode() & 0o7777, 0o400);
         assert_eq!(fs::read_dir(out.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_link_in_place_of_the_folder_is_not_followed() {
+        let elsewhere = tempfile::tempdir().unwrap();
+        fs::write(elsewhere.path().join("data"), "kept").unwrap();
+        let pfs = tempfile::tempdir().unwrap();
+        let out = pfs.path().join("out");
+        std::os::unix::fs::symlink(elsewhere.path(), &out).unwrap();
+        clear(&out);
+        assert_eq!(fs::read_to_string(elsewhere.path().join("data")).unwrap(), "kept");
     }
 }

@@ -26,11 +26,11 @@ pub(super) struct Over(Arc<AtomicBool>);
 
 impl Link {
     /// Connects, says hello and starts the thread that turns frames into events.
-    pub(super) fn open(socket: &Path, devices: Vec<String>, events: Sender<Event>) -> io::Result<Self> {
+    pub(super) fn open(socket: &Path, hello: &Hello, events: Sender<Event>) -> io::Result<Self> {
         let stream = through_folder(socket, |short| UnixStream::connect(short))?;
         let reader = stream.try_clone()?;
         let link = Self(Arc::new(Mutex::new(stream)));
-        link.send(&ToKeeper::Hello(Hello { version: protocol::VERSION, devices }), &[])?;
+        link.send(&ToKeeper::Hello(hello.clone()), &[])?;
         thread::spawn(move || listen(reader, &events));
         Ok(link)
     }

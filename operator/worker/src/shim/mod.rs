@@ -3,7 +3,8 @@
 //! Connects to the keeper, which says what to run. One thread owns everything that happens and
 //! takes [`Event`]s from a channel; the other threads (signals, the keeper's stream, the two
 //! pipes of the running command) only feed it. The shim holds no credentials and knows nothing of
-//! the store. It outlives no keeper: the end of the stream without a `Bye` ends it.
+//! the store. It outlives no keeper: the end of the stream without a `Bye` ends it. Where its container was killed and
+//! is started again, it first clears what the user's code left, which only the user may.
 
 mod child;
 mod config;
@@ -13,6 +14,7 @@ mod oom;
 mod run;
 mod tee;
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
@@ -22,7 +24,7 @@ use signal_hook::consts::{SIGCHLD, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use varve_api::exit_codes;
 
-use crate::protocol::{ToKeeper, ToShim};
+use crate::protocol::{self, Hello, ToKeeper, ToShim};
 use config::Config;
 use keeper_stream::Link;
 
@@ -88,6 +90,7 @@ fn serve(config: &Config) -> Result<i32, Fatal> {
     child::adopt_orphans();
     let (sender, events) = mpsc::channel();
     watch_signals(sender.clone())?;
+    handover::clear(&config.out);
     let link = connect(config, &sender, &events)?;
     let mut shim = Shim { config, link, sender, events, stop_by: None, running: Vec::new() };
     loop {
@@ -106,7 +109,10 @@ fn serve(config: &Config) -> Result<i32, Fatal> {
                 child::reap(None);
             }
             Some(Event::PipeClosed) => {}
-            None => return Ok(exit_codes::STOPPED), // asked to stop, and the keeper said nothing in time
+            None => {
+                let _ = shim.link.send(&ToKeeper::Bye, &[]); // asked to stop, and the keeper said nothing in time
+                return Ok(exit_codes::STOPPED);
+            }
         }
     }
 }
@@ -157,10 +163,19 @@ fn watch_signals(sender: Sender<Event>) -> Result<(), Fatal> {
 
 /// Waits for the keeper's socket, says hello, and starts to listen.
 fn connect(config: &Config, sender: &Sender<Event>, events: &Receiver<Event>) -> Result<Link, Fatal> {
+    let memory_limit = oom::memory(&config.cgroup).limit;
+    let hello = Hello { version: protocol::VERSION, devices: config.devices(), memory_limit };
     let give_up = Instant::now() + config.first_contact;
+    let mut refused_since = None;
     loop {
-        if let Ok(link) = Link::open(&config.socket, config.devices(), sender.clone()) {
-            return Ok(link);
+        match Link::open(&config.socket, &hello, sender.clone()) {
+            Ok(link) => return Ok(link),
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                if refused_since.get_or_insert_with(Instant::now).elapsed() >= config.refused {
+                    return Err(Fatal::KeeperGone);
+                }
+            }
+            Err(_) => refused_since = None,
         }
         match events.recv_timeout(config::CONNECT_INTERVAL) {
             Ok(Event::Terminate) => return Err(Fatal::Stopped),

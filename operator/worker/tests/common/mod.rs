@@ -28,6 +28,10 @@ pub(crate) struct World {
     pub(crate) job_uid: Uuid,
     pub(crate) inputs: NodeRef,
     pub(crate) plan: Option<Hash>,
+    /// Whether the keepers of its pods are told that a killed shim is started again.
+    pub(crate) restarts_in_place: bool,
+    /// How long they wait for a shim.
+    pub(crate) first_contact: Duration,
 }
 
 impl World {
@@ -48,7 +52,8 @@ impl World {
         }
         let inputs = session.edit_tree(&NodeRef::empty(&MapKind::TREE), edits).await.unwrap();
         session.flush().await.unwrap();
-        Self { root, store, job_uid: Uuid::now_v7(), inputs, plan: None }
+        let first_contact = Duration::from_secs(20);
+        Self { root, store, job_uid: Uuid::now_v7(), inputs, plan: None, restarts_in_place: false, first_contact }
     }
 
     /// A task that runs a shell script.
@@ -183,6 +188,7 @@ pub(crate) struct Pod {
     pub(crate) termination_log: PathBuf,
     /// What the keeper logs.
     pub(crate) log: PathBuf,
+    users: Users,
 }
 
 impl Pod {
@@ -211,24 +217,28 @@ impl Pod {
             .env("VARVE_POD_UID", pod_uid.to_string())
             .env("VARVE_NODE", "node-7")
             .env("JOB_COMPLETION_INDEX", "0")
-            .env("VARVE_FIRST_CONTACT_MS", "20000");
-        let mut shim = Command::new(volume.join("ctl/varve-shim"));
-        shim.env("VARVE_SHIM_SOCKET", volume.join("ctl/keeper.sock"))
-            .env("VARVE_SHIM_OUT", volume.join("pfs/out"))
-            .env("VARVE_SHIM_CGROUP", world.path("cgroup"))
-            .env("VARVE_SHIM_GRACE_MS", "500")
-            .env("NVIDIA_VISIBLE_DEVICES", "gpu-3")
-            .env("TEST", world.root.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        for (command, user) in [(&mut keeper, users.keeper), (&mut shim, users.shim)] {
-            if let Some(user) = user {
-                command.uid(user).gid(user);
-            }
+            .env("VARVE_FIRST_CONTACT_MS", world.first_contact.as_millis().to_string());
+        if world.restarts_in_place {
+            keeper.env("VARVE_RESTARTS_IN_PLACE", "true");
+        }
+        if let Some(user) = users.keeper {
+            keeper.uid(user).gid(user);
         }
         let log = world.path(&format!("log-{pod_uid}"));
         keeper.stderr(fs::File::create(&log).unwrap());
-        Self { volume, keeper: keeper.spawn().unwrap(), shim: spawn_copied(&mut shim), termination_log, log }
+        let shim = start_shim(world, &volume, users.shim);
+        Self { volume, keeper: keeper.spawn().unwrap(), shim, termination_log, log, users }
+    }
+
+    /// Kills the shim as a lack of memory does, and waits until it is gone.
+    pub(crate) fn kill_shim(&mut self) {
+        kill(&self.shim, Signal::KILL);
+        assert_eq!(wait(&mut self.shim), None);
+    }
+
+    /// Starts the shim again in its pod, as kubelet does.
+    pub(crate) fn start_shim_again(&mut self, world: &World) {
+        self.shim = start_shim(world, &self.volume, self.users.shim);
     }
 
     /// The exit codes of keeper and shim, once both have ended.
@@ -245,6 +255,23 @@ impl Pod {
         kill(&self.keeper, signal);
         kill(&self.shim, signal);
     }
+}
+
+fn start_shim(world: &World, volume: &Path, user: Option<u32>) -> Child {
+    let mut shim = Command::new(volume.join("ctl/varve-shim"));
+    shim.env("VARVE_SHIM_SOCKET", volume.join("ctl/keeper.sock"))
+        .env("VARVE_SHIM_OUT", volume.join("pfs/out"))
+        .env("VARVE_SHIM_CGROUP", world.path("cgroup"))
+        .env("VARVE_SHIM_GRACE_MS", "500")
+        .env("VARVE_SHIM_REFUSED_MS", "500")
+        .env("NVIDIA_VISIBLE_DEVICES", "gpu-3")
+        .env("TEST", world.root.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    if let Some(user) = user {
+        shim.uid(user).gid(user);
+    }
+    spawn_copied(&mut shim)
 }
 
 /// Starts a program that was just copied: another test's child may hold the copy open for writing until its own `exec`.

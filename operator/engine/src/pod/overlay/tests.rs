@@ -34,6 +34,7 @@ fn template(spec: PipelineSpec) -> PodTemplateSpec {
         run_as: Some(65_532),
         allows_local_stores: false,
         allows_machine_credentials: false,
+        restarts_in_place: false,
     };
     shards(&job, &around).unwrap().spec.unwrap().template
 }
