@@ -198,3 +198,48 @@ async fn a_job_that_is_cancelled_at_work_stops_and_says_so() -> Result<()> {
     assert!(message.contains("remembered"), "{message}");
     until("nothing is at work", MINUTE, async || Ok(at_work(&space).await?.is_empty())).await
 }
+
+#[tokio::test]
+async fn what_is_beyond_the_history_limits_leaves_the_api_and_its_data_stays() -> Result<()> {
+    let space = Space::new("history").await?;
+    space.with_store().await?;
+    space.apply(&object("Repo", "files", json!({}))).await?;
+    space.apply(&object("Repo", "copy", json!({ "historyLimit": 1 }))).await?;
+    let spec = json!({
+        "inputs": [{ "name": "files", "glob": "/*" }], "historyLimit": 1,
+        "container": { "image": busybox("1")?, "command": ["sh", "-c", "cp /pfs/files/* /pfs/out"] },
+    });
+    space.apply(&object("Pipeline", "copy", spec)).await?;
+    for name in ["one", "two", "three"] {
+        let put = json!({ "put": { "path": format!("/{name}"), "text": name } });
+        let input = space.change("files", name, &[put]).await?;
+        space.outcome("copy", &input).await?;
+    }
+    let of_jobs = ListParams::default().labels("varve.dev/job");
+    until("one Job and one of their Commits are left", SOON, async || {
+        let jobs = space.api::<Job>().list(&ListParams::default()).await?.items.len();
+        Ok((jobs, space.api::<Commit>().list(&of_jobs).await?.items.len()) == (1, 1))
+    })
+    .await?;
+    let copied: Vec<String> = space.files("copy", "main").await?.into_keys().collect();
+    assert_eq!(copied, ["/one", "/three", "/two"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_repo_that_is_deleted_with_its_data_begins_empty_when_it_is_made_again() -> Result<()> {
+    let space = Space::new("data").await?;
+    space.with_store().await?;
+    let repo = object("Repo", "files", json!({ "deletionPolicy": "Delete" }));
+    space.apply(&repo).await?;
+    let put = json!({ "put": { "path": "/one", "text": "one" } });
+    space.change("files", "one", &[put]).await?;
+    let repos = space.api::<Repo>();
+    repos.delete("files", &DeleteParams::default()).await?;
+    until("it is gone", MINUTE, async || Ok(repos.get_opt("files").await?.is_none())).await?;
+    space.api::<Commit>().delete("one", &DeleteParams::default()).await?;
+    space.apply(&repo).await?;
+    let status = space.ready::<Repo>("files", SOON).await?.status.context("a status")?;
+    assert_eq!(status.branches.len(), 0);
+    Ok(())
+}

@@ -5,8 +5,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::rbac::v1::PolicyRule;
+use kube::api::DeleteParams;
+use kube::{Api, Client};
 use serde_json::Value;
+use varve_e2e::wait::{SOON, until};
 use varve_e2e::{documents, env};
 
 /// Whose rights.
@@ -54,16 +59,20 @@ fn logs() -> Result<Vec<PathBuf>> {
     Ok(names.into_iter().map(|entry| entry.path()).filter(is_log).collect())
 }
 
-#[test]
-fn the_operator_has_the_rights_that_it_uses_and_no_others() -> Result<()> {
+/// What the operator asked for since then, and what it was refused.
+fn asked(since: Timestamp) -> Result<(BTreeSet<Right>, BTreeSet<Right>)> {
     let (mut used, mut refused) = (BTreeSet::new(), BTreeSet::new());
     for log in logs()? {
-        for line in std::fs::read_to_string(&log)?.lines() {
+        let text = std::fs::read_to_string(&log)?;
+        // The last line may be half written.
+        for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
             let event: Value = serde_json::from_str(line).with_context(|| format!("read {}", log.display()))?;
-            if event["user"]["username"] != OPERATOR {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let at: Timestamp = text(&event["requestReceivedTimestamp"]).parse()?;
+            if event["user"]["username"] != OPERATOR || at < since {
                 continue;
             }
-            let (object, text) = (&event["objectRef"], |value: &Value| value.as_str().unwrap_or_default().to_owned());
+            let object = &event["objectRef"];
             let resource = match object["subresource"].as_str() {
                 Some(part) => format!("{}/{part}", text(&object["resource"])),
                 None => text(&object["resource"]),
@@ -79,10 +88,33 @@ fn the_operator_has_the_rights_that_it_uses_and_no_others() -> Result<()> {
             }
         }
     }
+    Ok((used, refused))
+}
+
+/// Rights of an operator that learns too late, or never, what it has made: it looks who stands there. The storms of the
+/// simulation use them.
+fn is_after_a_lost_answer(right: &Right, used: &BTreeSet<Right>) -> bool {
+    right.strip_prefix("get ").is_some_and(|resource| used.contains(&format!("create {resource}")))
+}
+
+#[tokio::test]
+async fn the_operator_has_the_rights_that_it_uses_and_no_others() -> Result<()> {
+    let since: Timestamp = env("VARVE_E2E_SINCE")?.parse()?;
+    // On a cluster that was there before, the Lease is too.
+    let leases: Api<Lease> = Api::namespaced(Client::try_default().await?, "varve-system");
+    leases.delete("varve-controller", &DeleteParams::default()).await?;
+    until("some operator leads", SOON, async || Ok(leases.get_opt("varve-controller").await?.is_some())).await?;
+
+    let (used, refused) = asked(since)?;
     let given = given()?;
     let unused: Vec<&Right> = given.difference(&used).collect();
-    println!("{} rights given, {} of them used", given.len(), given.len() - unused.len());
+    println!(
+        "{} rights given, {} of them used since {since}; not used: {unused:?}",
+        given.len(),
+        given.len() - unused.len()
+    );
     assert!(refused.is_empty(), "asked for, and not given: {refused:?}");
-    assert!(unused.is_empty(), "given, and never used by any test that ran before this one: {unused:?}");
+    let useless: Vec<_> = unused.into_iter().filter(|right| !is_after_a_lost_answer(right, &used)).collect();
+    assert!(useless.is_empty(), "given, and never used by any test that ran before this one: {useless:?}");
     Ok(())
 }

@@ -4,13 +4,14 @@
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::Api;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 use varve_api::conditions::find;
+use varve_api::pod::NAME_FILES;
 use varve_api::{Commit, Pipeline, Repo};
 use varve_e2e::host::Host;
 use varve_e2e::wait::{PODS, SOON, until};
-use varve_e2e::{Space, busybox, crane, object};
+use varve_e2e::{Space, busybox, crane, kill, object};
 
 /// The first user of the namespace's range.
 const USER: &str = "1000660000";
@@ -71,14 +72,23 @@ async fn code_runs_as_the_user_that_openshift_gives_out() -> Result<()> {
     Ok(())
 }
 
+/// What the code writes where names are looked up.
+const LIE: &str = "written by the code";
+
 /// A Repo with a Commit, and a Pipeline of an image whose own user is root, which does what root alone may: make a folder in
 /// the root of its file system.
-async fn insists_on_root(space: &Space) -> Result<Commit> {
+async fn insists_on_root(space: &Space, host: &Host) -> Result<Commit> {
     let image = busybox("insists-on-root")?;
     crane(&["mutate", "--insecure", &busybox("1")?, "--user", "0", "--tag", &image])?;
     space.with_store().await?;
     space.apply(&object("Repo", "r", json!({}))).await?;
-    let script = "mkdir /roots && cp /pfs/r/f /roots/f && cp /roots/f /pfs/out/f && chmod 600 /pfs/out/f && id -u > /pfs/out/user";
+    // With what it may write it would send whoever looks up names in this pod to itself.
+    let script = format!(
+        "mkdir /roots && cp /pfs/r/f /roots/f && cp /roots/f /pfs/out/f && chmod 600 /pfs/out/f && id -u >/pfs/out/user && \
+         echo 'nameserver 127.0.0.1 # {LIE}' >/etc/resolv.conf && echo '127.0.0.1 store # {LIE}' >/etc/hosts && \
+         fetch {0}/count/lied && until fetch {0}/files/go >/dev/null 2>&1; do sleep 0.3; done",
+        host.url
+    );
     let security = json!({ "runAsUser": 0 });
     let container = json!({ "image": image, "command": ["sh", "-c", script], "securityContext": security });
     let pipeline = json!({ "inputs": [{ "name": "r", "glob": "/" }], "container": container });
@@ -89,7 +99,16 @@ async fn insists_on_root(space: &Space) -> Result<Commit> {
 #[tokio::test]
 async fn an_image_that_insists_on_root_gets_it_where_that_is_allowed() -> Result<()> {
     let space = Space::under("baseline", "root").await?;
-    let commit = insists_on_root(&space).await?;
+    let host = Host::new().await?;
+    let commit = insists_on_root(&space, &host).await?;
+    until("the code has written what root may", PODS, async || Ok(host.counts().contains_key("lied"))).await?;
+    let pods = space.api::<Pod>().list(&ListParams::default().labels("varve.dev/job")).await?;
+    let pod = pods.items.first().context("the code's pod")?;
+    for name in NAME_FILES {
+        let seen = kill::file_of_keeper(pod, &format!("etc/{name}"))?;
+        assert!(!seen.contains(LIE), "the keeper looks names up in what the code wrote: {name}: {seen}");
+    }
+    host.serve("go", "");
     space.outcome("who", &commit).await?;
     let files = space.files("who", "main").await?;
     let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
@@ -99,15 +118,16 @@ async fn an_image_that_insists_on_root_gets_it_where_that_is_allowed() -> Result
 
 #[tokio::test]
 async fn where_root_is_not_allowed_it_is_said_who_forbids_it_and_who_can_allow_it() -> Result<()> {
+    let host = Host::new().await?;
     let restricted = Space::new("no-root").await?;
-    insists_on_root(&restricted).await?;
+    insists_on_root(&restricted, &host).await?;
     let told = held_up(&restricted).await?;
     for word in ["the namespace's Pod Security level restricted", "runAsUser=0", "allow it there"] {
         assert!(told.contains(word), "{word}: {told}");
     }
 
     let openshift = under_restricted_v2("baseline").await?; // else that would be told first
-    insists_on_root(&openshift).await?;
+    insists_on_root(&openshift, &host).await?;
     let told = held_up(&openshift).await?;
     for word in ["the admission policy e2e-restricted-v2 refuses them", "runAsUser is not of the namespace's range"] {
         assert!(told.contains(word), "{word}: {told}");

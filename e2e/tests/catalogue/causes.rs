@@ -1,5 +1,8 @@
 //! The causes: how each is brought about, and what must be told of it.
 
+mod nodes;
+mod refused;
+
 use anyhow::Result;
 use serde_json::{Value, json};
 use varve_e2e::{busybox, crane, env};
@@ -70,19 +73,13 @@ fn image(tag: &str, change: &[&str]) -> Result<Value> {
     Ok(json!({ "container": { "image": changed, "command": ["true"] } }))
 }
 
-fn quota(hard: Value) -> Value {
-    let mut quota = json!({ "apiVersion": "v1", "kind": "ResourceQuota", "metadata": { "name": "team" }, "spec": {} });
-    quota["spec"]["hard"] = hard;
-    quota
-}
-
 fn secret() -> Value {
     json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "keys" }, "stringData": { "there": "x" } })
 }
 
 /// Every cause.
 pub(crate) fn all() -> Result<Vec<Case>> {
-    Ok([images()?, nodes(), refused(), set_up()?, datums()].into_iter().flatten().collect())
+    Ok([images()?, nodes::nodes(), refused::refused(), set_up()?, datums()].into_iter().flatten().collect())
 }
 
 /// Images that can't be had.
@@ -122,143 +119,6 @@ fn images() -> Result<Vec<Case>> {
     ])
 }
 
-/// Pods that find no node.
-fn nodes() -> Vec<Case> {
-    let asks = |resources: Value| json!({ "container": { "resources": resources } });
-    let claim = json!([{ "name": "cache", "persistentVolumeClaim": { "claimName": "nobody-made-it" } }]);
-    let near = json!({ "podAffinity": { "requiredDuringSchedulingIgnoredDuringExecution": [
-        { "topologyKey": "kubernetes.io/hostname", "labelSelector": { "matchLabels": { "app": "nobody" } } }] } });
-    let waiting_claim = json!({
-        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": { "name": "waits" },
-        "spec": { "accessModes": ["ReadWriteOnce"], "storageClassName": "",
-            "resources": { "requests": { "storage": "1Gi" } } },
-    });
-    let waits = json!([{ "name": "cache", "persistentVolumeClaim": { "claimName": "waits" } }]);
-    vec![
-        case(
-            "too little of a resource",
-            asks(json!({ "requests": { "cpu": "1000" } })),
-            "Unschedulable",
-            &["no node has enough cpu left", "it asks for 1000", "the emptiest node", "add nodes"],
-        ),
-        case(
-            "a device that no node has",
-            asks(json!({ "limits": { "example.org/lens": 1 } })),
-            "Unschedulable",
-            &["no node has enough example.org/lens left", "no node has any"],
-        ),
-        case(
-            "labels that no node has",
-            json!({ "pod": { "nodeSelector": { "disk": "quick" } } }),
-            "Unschedulable",
-            &["the labels that pod.nodeSelector asks for: disk=quick", "a label is a name with a value"],
-        ),
-        case(
-            "pods that it must be with",
-            json!({ "pod": { "affinity": near } }),
-            "Unschedulable",
-            &["the pods that its affinity wants to be with are on no node"],
-        ),
-        case(
-            "a disk that nobody asked for",
-            json!({ "pod": { "volumes": claim } }),
-            "Unschedulable",
-            &["a PersistentVolumeClaim that pod.volumes names is not there", "nobody-made-it"],
-        ),
-        case(
-            "a disk that is not there yet",
-            json!({ "pod": { "volumes": waits } }),
-            "Unschedulable",
-            &["a PersistentVolumeClaim that pod.volumes names has got no disk yet"],
-        )
-        .with(waiting_claim),
-    ]
-}
-
-/// Pods that are not made.
-fn refused() -> Vec<Case> {
-    let slow = json!({ "parallelism": 4, "container": { "command": ["sleep", "100"] } });
-    let large = json!({ "container": { "resources": { "limits": { "memory": "2Gi" } } } });
-    let range = json!({
-        "apiVersion": "v1", "kind": "LimitRange", "metadata": { "name": "small" },
-        "spec": { "limits": [{ "type": "Container", "max": { "memory": "1Gi" } }] },
-    });
-    let rule = json!([{ "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"] }]);
-    let here = json!({ "matchLabels": { "kubernetes.io/metadata.name": "NAMESPACE" } });
-    let policy = json!({
-        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
-        "metadata": { "name": "NAMESPACE" },
-        "spec": {
-            "matchConstraints": { "resourceRules": rule },
-            "validations": [{ "expression": "false", "message": "the moon is not right" }],
-        },
-    });
-    let binding = json!({
-        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
-        "metadata": { "name": "NAMESPACE" },
-        "spec": { "policyName": "NAMESPACE", "validationActions": ["Deny"],
-            "matchResources": { "namespaceSelector": here } },
-    });
-    let webhook = json!({
-        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
-        "metadata": { "name": "NAMESPACE" },
-        "webhooks": [{
-            "name": "silent.example.org", "admissionReviewVersions": ["v1"], "sideEffects": "None",
-            "clientConfig": { "url": "https://127.0.0.1:9/" }, "failurePolicy": "Fail", "timeoutSeconds": 2,
-            "namespaceSelector": here, "rules": rule,
-        }],
-    });
-    vec![
-        case("a quota", json!({}), "PodsCannotStart", &["no pod can be made", "the quota team", "raise the quota"])
-            .with(quota(json!({ "pods": "0" }))),
-        case(
-            "a quota for some of them",
-            slow,
-            "PodsCannotStart",
-            &["2 more pods can't be made, 2 at work", "the quota team"],
-        )
-        .with(quota(json!({ "pods": "2" }))),
-        case(
-            "a quota that wants a limit",
-            json!({}),
-            "PodsCannotStart",
-            &["the quota team wants every container to say limits.cpu", "set it in container.resources"],
-        )
-        .with(quota(json!({ "limits.cpu": "64" }))),
-        case("a quota for an import", json!({}), "PodsCannotStart", &["no pod can be made", "the quota team"])
-            .on(On::Commit)
-            .with(quota(json!({ "pods": "0" }))),
-        case(
-            "a limit range",
-            large,
-            "PodsCannotStart",
-            &["than a LimitRange of the namespace allows", "container.resources"],
-        )
-        .with(range),
-        case(
-            "an admission policy",
-            json!({}),
-            "PodsCannotStart",
-            &["the admission policy e2e-", "refuses them", "the moon is not right"],
-        )
-        .with_cluster(policy)
-        .with_cluster(binding),
-        case(
-            "an admission webhook that does not answer",
-            json!({}),
-            "PodsCannotStart",
-            &["the admission webhook silent.example.org, which must agree, does not answer"],
-        )
-        .with_cluster(webhook),
-        case(
-            "no ServiceAccount",
-            json!({ "pod": { "serviceAccountName": "nobody" } }),
-            "PodsCannotStart",
-            &["the ServiceAccount that they are to run under is not there"],
-        ),
-    ]
-}
-
 /// Containers that can't be set up. The operator gives its pods a user where the namespace does not give out its own.
 fn set_up() -> Result<Vec<Case>> {
     const OWN_USERS: &[&str] = &["openshift.io/sa.scc.uid-range=1000660000/10000"];
@@ -281,6 +141,12 @@ fn set_up() -> Result<Vec<Case>> {
             &["its image names its user by a word", "container.securityContext.runAsUser"],
         )
         .annotated(OWN_USERS),
+        case(
+            "a folder of the image that is none",
+            image("bad-folder", &["--workdir", "/bin/busybox"])?,
+            "PodsCannotStart",
+            &["its working directory can't be entered", "correct container.workingDir, or the image"],
+        ),
         case(
             "a missing key",
             json!({ "container": { "env": key } }),
@@ -308,8 +174,27 @@ fn datums() -> Vec<Case> {
     let mut writes = command("head -c 50000000 /dev/zero >/scratch/much; sleep 100");
     writes["container"]["volumeMounts"] = json!([{ "name": "scratch", "mountPath": "/scratch" }]);
     writes["pod"] = json!({ "volumes": [{ "name": "scratch", "emptyDir": { "sizeLimit": "1Mi" } }] });
+    let mut fills = command("head -c 50000000 /dev/zero >/pfs/out/much; sleep 100");
+    fills["container"]["resources"] = json!({ "limits": { "ephemeral-storage": "1Mi" } });
+    let mut nowhere = command("true");
+    nowhere["container"]["workingDir"] = json!("/nowhere");
+    let mut late = command("sleep 1000");
+    late["timeoutSeconds"] = json!(3);
     let program = |command: Value| json!({ "container": { "command": command } });
     vec![
+        case("the Job's time is over", late, "TimedOut", &["took longer than timeoutSeconds", "raise timeoutSeconds"]),
+        case(
+            "a working directory that is not there",
+            nowhere,
+            "DatumsFailed",
+            &["can't run in the working directory /nowhere", "correct container.workingDir"],
+        ),
+        case(
+            "more of the disk than it may",
+            fills,
+            "ShardFailed",
+            &["used more of its node's disk than it may", "container.resources.limits.ephemeral-storage"],
+        ),
         failed(
             "a non-zero exit",
             "echo reading; echo the lens cap was on; exit 7",

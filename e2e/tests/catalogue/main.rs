@@ -44,7 +44,7 @@ async fn told(case: &Case, host: &Host) -> Result<String> {
     }
     let told = bring_about(case, &space, host).await;
     for object in &case.cluster_objects {
-        space.kubectl_with(&["delete", "-f", "-"], &for_space(object, &space))?;
+        space.kubectl_with(&["delete", "--wait=false", "-f", "-"], &for_space(object, &space))?;
     }
     told
 }

@@ -33,6 +33,9 @@ pub const OUT: &str = "out";
 pub const PFS_PATH: &str = "/pfs";
 /// Where the user's container sees [`CTL`], read-only.
 pub const CTL_PATH: &str = "/.varve";
+/// Files of `/etc` by which names are found. All containers of a pod share them, and root may write them: where the code is
+/// root, the keeper has copies, which lie in [`CTL`].
+pub const NAME_FILES: [&str; 2] = ["hosts", "resolv.conf"];
 /// The shim's file name, in our image's root and in [`CTL`].
 pub const SHIM: &str = "varve-shim";
 /// The user container's command.

@@ -17,6 +17,8 @@ pub struct Install {
     pub shim: PathBuf,
     /// The shared volume.
     pub volume: PathBuf,
+    /// The folder of the [`pod::NAME_FILES`]: `/etc`.
+    pub names: PathBuf,
 }
 
 impl Install {
@@ -26,15 +28,23 @@ impl Install {
         Self {
             shim: path(ENV_INSTALL_SHIM, format!("/{}", pod::SHIM)),
             volume: path(ENV_VOLUME, pod::VOLUME_PATH.to_owned()),
+            names: PathBuf::from("/etc"),
         }
     }
 
     /// Lays out the volume. Run again after a crash, it does the same again.
     pub fn run(&self) -> io::Result<()> {
         lay_out(&self.volume)?;
-        let to = Layout::at(&self.volume).ctl().join(pod::SHIM);
-        copy_program(&self.shim, &to)
-            .map_err(|error| doing(&format!("copy {} to {}", self.shim.display(), to.display()), &error))
+        let ctl = Layout::at(&self.volume).ctl();
+        let to = ctl.join(pod::SHIM);
+        copy(&self.shim, &to, 0o555)?;
+        for name in pod::NAME_FILES {
+            match copy(&self.names.join(name), &ctl.join(name), 0o444) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {} // a machine without it needs no copy
+                done => done?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -44,11 +54,12 @@ pub fn lay_out(volume: &Path) -> io::Result<()> {
 }
 
 /// Copies under another name first, so that no half-written program can ever be started.
-fn copy_program(from: &Path, to: &Path) -> io::Result<()> {
+fn copy(from: &Path, to: &Path, mode: u32) -> io::Result<()> {
     let partial = to.with_extension("partial");
-    fs::copy(from, &partial)?;
-    fs::set_permissions(&partial, Permissions::from_mode(0o555))?;
-    fs::rename(&partial, to)
+    let copied = fs::copy(from, &partial)
+        .and_then(|_| fs::set_permissions(&partial, Permissions::from_mode(mode)))
+        .and_then(|()| fs::rename(&partial, to));
+    copied.map_err(|error| doing(&format!("copy {} to {}", from.display(), to.display()), &error))
 }
 
 fn doing(what: &str, error: &io::Error) -> io::Error {
@@ -64,12 +75,18 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let shim = root.path().join("image-shim");
         fs::write(&shim, "a program").unwrap();
-        let install = Install { shim, volume: root.path().join("volume") };
+        for name in pod::NAME_FILES {
+            fs::write(root.path().join(name), name).unwrap();
+        }
+        let install = Install { shim, volume: root.path().join("volume"), names: root.path().to_owned() };
         fs::create_dir(&install.volume).unwrap();
         install.run().unwrap();
         install.run().unwrap();
         let installed = install.volume.join("ctl/varve-shim");
         assert_eq!(fs::read_to_string(&installed).unwrap(), "a program");
         assert_eq!(fs::metadata(&installed).unwrap().permissions().mode() & 0o7777, 0o555);
+        for name in pod::NAME_FILES {
+            assert_eq!(fs::read_to_string(install.volume.join("ctl").join(name)).unwrap(), name);
+        }
     }
 }

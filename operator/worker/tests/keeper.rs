@@ -208,9 +208,13 @@ async fn a_datum_whose_last_try_is_killed_fails_and_its_pod_ends_well() {
 async fn a_shim_killed_while_nothing_runs_costs_no_datum_its_last_try() {
     let mut world = World::with(&[("a", "1")]).await;
     world.restarts_in_place = true;
-    world.plan(World::task(r#"[ -e "$TEST/second" ] || { touch "$TEST/second"; exit 9; }"#), &["a"]).await;
+    let mut task = World::task(r#"echo x >> "$TEST/tries"; [ $(wc -l < "$TEST/tries") = 3 ] || exit 9"#);
+    task.tries = 3;
+    world.plan(task, &["a"]).await;
     let mut pod = world.pod();
-    until("a waits for its next try", || fs::read_to_string(&pod.log).unwrap().contains("try failed"));
+    until("a waits two seconds for its last try", || {
+        fs::read_to_string(&pod.log).unwrap().matches("try failed").count() == 2
+    });
     pod.kill_shim();
     pod.start_shim_again(&world);
     assert_eq!(pod.ended(), (Some(0), Some(0)));

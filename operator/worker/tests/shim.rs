@@ -358,7 +358,9 @@ fn what_a_killed_run_left_is_cleared_before_the_keeper_hears_of_us() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_varve-shim"));
     settings(&mut command, root.path());
     let mut shim = command.spawn().unwrap();
-    let (stream, _) = listener.accept().unwrap();
+    let (mut stream, _) = listener.accept().unwrap();
+    let hello: Option<ToKeeper> = protocol::read_frame(&mut stream).unwrap();
+    assert!(matches!(hello, Some(ToKeeper::Hello(_))), "{hello:?}");
     assert_eq!(fs::read_dir(root.path().join("out")).unwrap().count(), 0);
     drop(stream);
     assert_eq!(shim.wait().unwrap().code(), Some(43));

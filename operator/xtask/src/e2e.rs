@@ -18,7 +18,7 @@ pub(crate) struct E2e {
     /// Only this program of `e2e/tests`, fast or slow; may be given more than once.
     #[arg(long = "program", value_name = "NAME", value_parser = programs())]
     programs: Vec<String>,
-    /// Only tests whose name contains this.
+    /// Only tests whose name contains this; none that needs a cluster of its own.
     filter: Option<String>,
 }
 
@@ -79,13 +79,15 @@ pub(crate) fn e2e(e2e: &E2e) -> Result<()> {
         let images = images::build_and_push(&access)?;
         apply::varve(&access, &images)?;
         let photographs = example::photographs_folder()?;
+        let since = run::output("tell the time", &mut run::command("date", ["-u", "+%Y-%m-%dT%H:%M:%SZ"]))?;
         for suite in SUITES {
             let programs = e2e.of(&suite);
             if programs.is_empty() {
                 continue;
             }
             let mut command = command(&access, &images, &Suite { programs: &programs, ..suite }, filter);
-            let outcome = run::run("test on the real cluster", command.env("VARVE_PHOTOGRAPHS", &photographs));
+            command.env("VARVE_PHOTOGRAPHS", &photographs).env("VARVE_E2E_SINCE", since.trim());
+            let outcome = run::run("test on the real cluster", &mut command);
             failed.extend(outcome.err());
         }
     }

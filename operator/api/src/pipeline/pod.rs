@@ -68,7 +68,7 @@ pub struct Container {
 #[serde(rename_all = "camelCase")]
 pub struct ContainerSecurity {
     /// The numeric user; without it 65532, or one of the range that OpenShift gives the namespace. 0 is root, without any of
-    /// its capabilities: it owns the image's files, and nothing else. The namespace must allow it.
+    /// its capabilities: it owns the image's files, and may do no more than that. The namespace must allow it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2_147_483_647_i64))]
     pub run_as_user: Option<i64>,

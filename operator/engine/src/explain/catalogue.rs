@@ -244,7 +244,10 @@ const NODE: &[Cause] = &[
     ),
     cause(
         "A disk elsewhere",
-        What::Unscheduled("0/1 nodes are available: 1 node(s) had volume node affinity conflict.", anywhere),
+        What::Unscheduled(
+            "0/1 nodes are available: 1 node(s) didn't match PersistentVolume's node affinity.",
+            anywhere,
+        ),
     ),
     cause("No node at all", What::Unscheduled("no nodes available to schedule pods", anywhere)),
 ];

@@ -83,8 +83,7 @@ pub(super) fn out_of_memory(pods: &[&Pod]) -> Option<Finding> {
 /// The user's container, killed for its memory, that is about to run again where it was.
 pub(super) fn started_again(pods: &[&Pod]) -> Option<Finding> {
     let (_, what) = killed_for_memory(pods, true)?;
-    let why =
-        "the node's kernel killed it; it is started again in its pod, keeps its devices, and takes up what is left";
+    let why = "the node's kernel killed it; it is to be started again in its pod, keeps its devices, and takes up what is left";
     Some(Finding::new(Reason::Running, what, why).can(Who::You, LESS_MEMORY))
 }
 

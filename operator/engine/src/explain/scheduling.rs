@@ -113,7 +113,7 @@ fn causes(pod: &Pod, messages: &[&str], rooms: &[Room]) -> Vec<Cause> {
             &[(Who::You, "correct its size or its storage class"), (Who::Cluster, "provide the disk")],
         ));
     }
-    if says(&["volume node affinity conflict"]) {
+    if says(&["volume node affinity conflict", "PersistentVolume's node affinity"]) {
         causes.push(cause(
             "its disk is tied to a node, or to a zone, on which it may not run",
             &[(Who::You, "correct pod.nodeSelector, or use a disk that all nodes reach")],

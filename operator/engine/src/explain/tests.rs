@@ -385,7 +385,7 @@ fn a_container_that_starts_again_in_its_pod_has_not_failed_and_once_it_runs_ther
         let (reason, message, is_hopeless) = said(&[started_again(state, &killed)], &[]);
         assert_eq!((reason, is_hopeless), (Reason::Running, false));
         assert!(message.starts_with("the Pipeline's container ran out of its memory of 1Gi: "), "{message}");
-        assert!(message.contains("it is started again in its pod, keeps its devices"), "{message}");
+        assert!(message.contains("it is to be started again in its pod, keeps its devices"), "{message}");
     }
     assert_eq!(found(&[started_again(&running, &killed)], &[]), None);
 }

@@ -28,20 +28,32 @@ pub(super) fn install(around: &Surroundings) -> Container {
 pub(super) fn keeper(job: &ShardJob<'_>, around: &Surroundings) -> Container {
     let mut env = own_env([literal(pod::ENV_PLAN, job.plan.to_string())], &job.job_uid, around);
     env.extend(around.restarts_in_place.then(|| literal(pod::ENV_RESTARTS_IN_PLACE, "true".into())));
+    let mut mounts = vec![
+        mount(pod::VOLUME, pod::VOLUME_PATH),
+        read_only(mount(pod::STORE_VOLUME, pod::STORE_PATH)),
+        mount(pod::TMP_VOLUME, "/tmp"),
+    ];
+    if is_root(&job.snapshot.spec.container) {
+        mounts.extend(pod::NAME_FILES.iter().map(|name| VolumeMount {
+            sub_path: Some(format!("{}/{name}", pod::CTL)),
+            ..read_only(mount(pod::VOLUME, &format!("/etc/{name}")))
+        }));
+    }
     Container {
         args: Some(vec!["keeper".to_owned()]),
         env: Some(env),
-        volume_mounts: Some(vec![
-            mount(pod::VOLUME, pod::VOLUME_PATH),
-            read_only(mount(pod::STORE_VOLUME, pod::STORE_PATH)),
-            mount(pod::TMP_VOLUME, "/tmp"),
-        ]),
+        volume_mounts: Some(mounts),
         ..own(pod::KEEPER, around)
     }
 }
 
 /// The user who may do everything, but for what its capabilities would be needed: it has none.
 const ROOT: i64 = 0;
+
+/// Whether the code asks to be root.
+fn is_root(container: &varve_api::pipeline::Container) -> bool {
+    container.security_context.as_ref().is_some_and(|security| security.run_as_user == Some(ROOT))
+}
 
 /// The user's container: its own image, environment, resources and mounts. What it runs, it is told by the keeper.
 pub(super) fn user(snapshot: &Snapshot, around: &Surroundings) -> Container {
@@ -59,7 +71,7 @@ pub(super) fn user(snapshot: &Snapshot, around: &Surroundings) -> Container {
         resources: container.resources.clone(),
         volume_mounts: Some([inputs, control].into_iter().chain(container.volume_mounts.clone()).collect()),
         security_context: Some(SecurityContext {
-            run_as_non_root: Some(security.run_as_user != Some(ROOT)), // whether that is allowed, the namespace says
+            run_as_non_root: Some(!is_root(container)), // whether that is allowed, the namespace says
             run_as_user: security.run_as_user.or(around.run_as),
             run_as_group: security.run_as_group.or(around.run_as),
             read_only_root_filesystem: security.read_only_root_filesystem,

@@ -195,6 +195,21 @@ fn root_is_for_the_users_container_alone_and_without_capabilities() {
         assert_eq!(security.capabilities.unwrap().drop, Some(vec!["ALL".to_owned()]), "{name}");
         assert_eq!(security.allow_privilege_escalation, Some(false), "{name}");
     }
+    let mounts = |pod: &PodSpec| container(pod, "keeper").volume_mounts.unwrap();
+    let at = |path: &str| {
+        mounts(&pod).into_iter().find(|mount| mount.mount_path == path).map(|mount| (mount.sub_path, mount.read_only))
+    };
+    assert_eq!(
+        at("/etc/hosts"),
+        Some((Some("ctl/hosts".into()), Some(true))),
+        "root may write what all containers share"
+    );
+    assert_eq!(at("/etc/resolv.conf"), Some((Some("ctl/resolv.conf".into()), Some(true))));
+    assert!(
+        mounts(&pod_of(&shard_job(&super::tests::snapshot())))
+            .iter()
+            .all(|mount| !mount.mount_path.starts_with("/etc"))
+    );
 }
 
 #[test]

@@ -231,7 +231,7 @@ pub(crate) fn install(container: &Container, folder: &PodFolder, means: &Means) 
     };
     let done = match means {
         Means::Process => lay_out(&volume),
-        Means::Engine(_, shim) => Install { shim: shim.clone(), volume }.run(),
+        Means::Engine(_, shim) => Install { shim: shim.clone(), volume, names: "/etc".into() }.run(),
     };
     done.map_err(|error| error.to_string())
 }

@@ -54,6 +54,11 @@ impl Queue {
         }
     }
 
+    /// Puts a datum back that was taken and has not begun.
+    pub(crate) fn back(&mut self, waiting: Waiting) {
+        self.fresh.push_front(waiting);
+    }
+
     /// Puts a datum whose try failed back, with `tries_used` counting that try.
     pub(crate) fn again(&mut self, waiting: Waiting, now: Instant) {
         self.paused.push((now + pause(waiting.tries_used), waiting));
@@ -91,6 +96,15 @@ mod tests {
         assert_eq!(queue.next(later), Next::Ready(waiting(0, 1)));
         assert_eq!(queue.next(later), Next::Ready(waiting(2, 0)));
         assert_eq!(queue.next(later), Next::Empty);
+    }
+
+    #[test]
+    fn what_has_not_begun_is_next_with_the_tries_that_it_had() {
+        let start = Instant::now();
+        let mut queue = Queue::new([waiting(0, 2), waiting(1, 0)]);
+        let Next::Ready(taken) = queue.next(start) else { panic!("nothing is ready") };
+        queue.back(taken);
+        assert_eq!(queue.next(start), Next::Ready(waiting(0, 2)));
     }
 
     #[test]

@@ -73,6 +73,8 @@ struct Staging {
 /// How a run came out of the shim.
 enum Ran {
     Ended(Ended),
+    /// The user's container was gone before it could begin.
+    NotBegun(io::Error),
     /// The user's container is gone.
     Lost(io::Error),
     /// What it prints cannot be kept.
@@ -165,17 +167,23 @@ impl Server {
         tokio::pin!(until);
         loop {
             let error = tokio::select! {
-                done = &mut until => return Ok(done),
+                biased; // no datum is begun with a shim that is known to be gone
                 () = self.stop.cancelled() => return Err(Failure::Stopped),
                 said = self.link.next() => match said {
                     Err(error) => error,
                     Ok(said) => io::Error::other(format!("it said {said:?} while nothing ran")),
                 },
+                done = &mut until => return Ok(done),
             };
-            match self.listen_again(&error)? {
-                Some(listener) => self.meet_again(listener).await?,
-                None => return Err(Failure::ShimLost(error)),
-            }
+            self.outlive(error).await?;
+        }
+    }
+
+    /// Goes on with the next shim, if one comes, after one that was lost while nothing ran.
+    async fn outlive(&mut self, error: io::Error) -> Result<(), Failure> {
+        match self.listen_again(&error)? {
+            Some(listener) => self.meet_again(listener).await,
+            None => Err(Failure::ShimLost(error)),
         }
     }
 
@@ -185,15 +193,21 @@ impl Server {
         if self.again_within.is_none() || !was_killed(error) || !self.restarts.is_waited_for(Instant::now()) {
             return Ok(None);
         }
-        tracing::warn!("the user's container was killed and is waited for");
+        tracing::warn!("the user's container ended without a word and is waited for");
         let listener = shim_stream::listen(&self.layout.ctl().join(pod::SOCKET));
         listener.map(Some).map_err(|source| Failure::Disk { doing: "open the socket", source })
     }
 
     /// Waits for that shim, which has opened what the user's code left by then, and clears it away.
     async fn meet_again(&mut self, listener: UnixListener) -> Result<(), Failure> {
+        let nobody = |error: io::Error| {
+            Failure::ShimLost(io::Error::new(
+                error.kind(),
+                format!("without a word, and was not started again: {error}"),
+            ))
+        };
         let link = tokio::select! {
-            link = Link::accept(listener, self.again_within.unwrap_or_default()) => link.map_err(Failure::ShimLost)?,
+            link = Link::accept(listener, self.again_within.unwrap_or_default()) => link.map_err(nobody)?,
             () = self.stop.cancelled() => return Err(Failure::Stopped),
             () = self.recorder.closed() => return Err(Failure::Stopped), // it says why itself
         };
@@ -255,7 +269,11 @@ impl Server {
                 }
             },
             // While the pod is being stopped its containers end in any order: no try is used.
-            Ran::Lost(_) if self.stop.is_cancelled() => return Err(Failure::Stopped),
+            Ran::NotBegun(_) | Ran::Lost(_) if self.stop.is_cancelled() => return Err(Failure::Stopped),
+            Ran::NotBegun(error) => {
+                self.queue.back(waiting);
+                return self.outlive(error).await;
+            }
             Ran::Lost(error) => {
                 again = self.listen_again(&error);
                 let failure = TryFailure::shim_lost(self.link.hello.memory_limit);
@@ -335,7 +353,7 @@ impl Server {
     /// Has the shim run the command, and keeps what it prints.
     async fn attend(&mut self, request: &Run, log: &mut Log) -> Result<Ran, Failure> {
         if let Err(error) = self.link.send(&ToShim::Run(request.clone())).await {
-            return Ok(Ran::Lost(error));
+            return Ok(Ran::NotBegun(error)); // not all of it was sent, so nothing of it was done
         }
         loop {
             let said = tokio::select! {

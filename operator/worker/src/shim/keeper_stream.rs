@@ -11,7 +11,7 @@ use std::thread;
 
 use serde::Serialize;
 
-use super::Event;
+use super::{Event, handover};
 use crate::pod::socket::through_folder;
 use crate::protocol::{self, Hello, ToKeeper};
 
@@ -25,9 +25,11 @@ pub(super) struct Link(Arc<Mutex<UnixStream>>);
 pub(super) struct Over(Arc<AtomicBool>);
 
 impl Link {
-    /// Connects, says hello and starts the thread that turns frames into events.
-    pub(super) fn open(socket: &Path, hello: &Hello, events: Sender<Event>) -> io::Result<Self> {
+    /// Connects, clears `out`, says hello and starts the thread that turns frames into events.
+    pub(super) fn open(socket: &Path, out: &Path, hello: &Hello, events: Sender<Event>) -> io::Result<Self> {
         let stream = through_folder(socket, |short| UnixStream::connect(short))?;
+        // Not before: a keeper that listens again wants nothing any more of what the killed run left.
+        handover::clear(out);
         let reader = stream.try_clone()?;
         let link = Self(Arc::new(Mutex::new(stream)));
         link.send(&ToKeeper::Hello(hello.clone()), &[])?;

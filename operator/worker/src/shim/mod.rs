@@ -90,7 +90,6 @@ fn serve(config: &Config) -> Result<i32, Fatal> {
     child::adopt_orphans();
     let (sender, events) = mpsc::channel();
     watch_signals(sender.clone())?;
-    handover::clear(&config.out);
     let link = connect(config, &sender, &events)?;
     let mut shim = Shim { config, link, sender, events, stop_by: None, running: Vec::new() };
     loop {
@@ -168,7 +167,7 @@ fn connect(config: &Config, sender: &Sender<Event>, events: &Receiver<Event>) ->
     let give_up = Instant::now() + config.first_contact;
     let mut refused_since = None;
     loop {
-        match Link::open(&config.socket, &hello, sender.clone()) {
+        match Link::open(&config.socket, &config.out, &hello, sender.clone()) {
             Ok(link) => return Ok(link),
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
                 if refused_since.get_or_insert_with(Instant::now).elapsed() >= config.refused {

@@ -196,7 +196,9 @@ impl Pod {
         let pod_uid = Uuid::now_v7();
         let volume = world.path(&format!("volume-{pod_uid}"));
         fs::create_dir(&volume).unwrap();
-        Install { shim: env!("CARGO_BIN_EXE_varve-shim").into(), volume: volume.clone() }.run().unwrap();
+        Install { shim: env!("CARGO_BIN_EXE_varve-shim").into(), volume: volume.clone(), names: "/etc".into() }
+            .run()
+            .unwrap();
         let termination_log = world.path(&format!("termination-{pod_uid}"));
         fs::write(&termination_log, "").unwrap();
         if let Some(user) = users.keeper {

@@ -58,6 +58,7 @@ impl Engine {
         let label = format!("{LABEL}={}", self.folder.display());
         args.extend(["--pull=never", "--label", &label].map(OsString::from));
         args.extend(self.run_flags.iter().map(OsString::from));
+        args.extend(rights(task).into_iter().map(OsString::from));
         args.extend(limits(task).into_iter().map(OsString::from));
         for mount in &task.mounts {
             args.extend(["-v".into(), volume(&mount.from, &mount.to, mount.is_read_only)]);
@@ -149,6 +150,15 @@ fn user(task: &Task<'_>) -> Option<String> {
     Some(group.map_or_else(|| user.to_string(), |group| format!("{user}:{group}")))
 }
 
+/// What it may not do, whoever it runs as.
+fn rights(task: &Task<'_>) -> Vec<&'static str> {
+    let security = task.container.security_context.clone().unwrap_or_default();
+    let dropped = security.capabilities.and_then(|capabilities| capabilities.drop).unwrap_or_default();
+    let has_none = dropped.iter().any(|capability| capability == "ALL").then_some("--cap-drop=ALL");
+    let gets_none = (security.allow_privilege_escalation == Some(false)).then_some("--security-opt=no-new-privileges");
+    has_none.into_iter().chain(gets_none).collect()
+}
+
 /// What it may use of the machine.
 fn limits(task: &Task<'_>) -> Vec<String> {
     let limits = task.container.resources.as_ref().and_then(|resources| resources.limits.as_ref());
@@ -190,7 +200,9 @@ mod tests {
             "metadata": { "uid": "u-7" },
             "spec": { "securityContext": { "runAsGroup": 7 }, "containers": [{
                 "name": "user", "command": ["/.varve/varve-shim"], "args": ["noop"], "workingDir": "/work",
-                "securityContext": { "runAsUser": 5 },
+                "securityContext": {
+                    "runAsUser": 5, "capabilities": { "drop": ["ALL"] }, "allowPrivilegeEscalation": false,
+                },
                 "resources": { "limits": { "cpu": "1500m", "memory": "64Mi" } },
             }] },
         }))
@@ -212,7 +224,7 @@ mod tests {
         let launch = engine.run(&task, "edges@sha256:1");
         let expected = [
             "run --name varve-u-7-user --pull=never --label varve.dev/dev=/dev-folder --ulimit=nproc=9:9",
-            "--cpus=1.500 --memory=67108864 -v /a/ctl:/.varve:ro",
+            "--cap-drop=ALL --security-opt=no-new-privileges --cpus=1.500 --memory=67108864 -v /a/ctl:/.varve:ro",
             "-v /dev-folder/pods/u-7/containers/user/termination-log:/dev/termination-log",
             "--workdir /work --user 5:7 -e TOKEN -e PATH=/opt/bin --entrypoint /.varve/varve-shim edges@sha256:1 noop",
         ];
