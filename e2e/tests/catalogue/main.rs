@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use futures::{StreamExt as _, stream};
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
-use kube::api::ListParams;
+use kube::api::{ListParams, PostParams};
 use serde_json::{Value, json};
 use varve_api::conditions::{self, Type};
 use varve_api::{Commit, Job, Pipeline};
@@ -42,11 +43,29 @@ async fn told(case: &Case, host: &Host) -> Result<String> {
     for object in &case.cluster_objects {
         space.kubectl_with(&["apply", "-f", "-"], &for_space(object, &space))?;
     }
+    if case
+        .cluster_objects
+        .iter()
+        .any(|object| object["apiVersion"].as_str().is_some_and(|it| it.starts_with("admission")))
+    {
+        refuses(&space).await?;
+    }
     let told = bring_about(case, &space, host).await;
     for object in &case.cluster_objects {
         space.kubectl_with(&["delete", "--wait=false", "-f", "-"], &for_space(object, &space))?;
     }
     told
+}
+
+/// Waits until the API server refuses pods here that it took before: what is made to refuse them holds from a moment later.
+async fn refuses(space: &Space) -> Result<()> {
+    let security = json!({ "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] },
+        "runAsNonRoot": true, "seccompProfile": { "type": "RuntimeDefault" } });
+    let pod = json!({ "metadata": { "name": "try" },
+        "spec": { "containers": [{ "name": "c", "image": "i", "securityContext": security }] } });
+    let pod: Pod = serde_json::from_value(pod)?;
+    let params = PostParams { dry_run: true, ..PostParams::default() };
+    until("a pod is refused", TOLD, async || Ok(space.api().create(&params, &pod).await.is_err())).await
 }
 
 async fn bring_about(case: &Case, space: &Space, host: &Host) -> Result<String> {

@@ -12,7 +12,7 @@ use varve_api::{
     pipeline::Input,
     show,
 };
-use varve_engine::explain::{FailedDatum, failed_datums};
+use varve_engine::explain::{FailedDatum, failed_datums, timed_out};
 use varve_format::{Hash, MapKind};
 use varve_store::ContentRef;
 
@@ -160,11 +160,7 @@ fn reason(facts: &Failed<'_>) -> (Reason, String) {
             (Reason::Canceled, "cancelled; it could not be planned, so nothing of it is remembered".to_owned())
         }
         Why::Cancelled => (Reason::Canceled, "cancelled; datums that were done are remembered".to_owned()),
-        Why::TimedOut => {
-            let message =
-                "the Job took longer than timeoutSeconds: raise it, or raise parallelism; what was done is kept";
-            (Reason::TimedOut, message.to_owned())
-        }
+        Why::TimedOut => (Reason::TimedOut, timed_out().message()),
         Why::Mismatch(why) => (Reason::ImageMismatch, why.clone()),
         Why::Hopeless(reason, why) | Why::Never(reason, why) => (*reason, why.clone()),
         Why::Datums => {

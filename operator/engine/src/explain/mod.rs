@@ -68,16 +68,19 @@ pub fn explain(seen: &Seen<'_>) -> Option<Finding> {
         .or_else(|| ended::started_again(pods))
 }
 
+/// A Job whose time is over.
+pub fn timed_out() -> Finding {
+    Finding::new(Reason::TimedOut, "the Job took longer than timeoutSeconds", "what is done is kept")
+        .can(Who::You, "raise timeoutSeconds, or parallelism")
+        .hopeless(true)
+}
+
 /// The batch Job's own words, where it has given up.
 fn failed_job(job: &BatchJob) -> Option<Finding> {
     let conditions = job.status.as_ref()?.conditions.as_ref()?;
     let failed = conditions.iter().find(|condition| condition.type_ == "Failed" && condition.status == "True")?;
     Some(match failed.reason.as_deref() {
-        Some("DeadlineExceeded") => {
-            Finding::new(Reason::TimedOut, "the Job took longer than timeoutSeconds", "what is done is kept")
-                .can(Who::You, "raise timeoutSeconds, or parallelism")
-                .hopeless(true)
-        }
+        Some("DeadlineExceeded") => timed_out(),
         _ => Finding::new(Reason::ShardFailed, "Kubernetes gave the batch Job up", "a fresh one takes up what is left")
             .can(Who::Cluster, "look at its pods, if it comes again")
             .said(failed.message.as_deref().unwrap_or_default()),

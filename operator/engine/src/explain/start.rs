@@ -64,7 +64,7 @@ fn start_cause(said: &str, finding: impl Fn(&str) -> Finding) -> Finding {
         finding("its image is for another kind of processor than the node's")
             .can(Who::You, "push the image for that processor too, or choose other nodes with pod.nodeSelector")
             .hopeless(true)
-    } else if says(&["chdir to cwd", "working directory"]) {
+    } else if says(&["chdir to cwd", "working directory", "container init: mkdir"]) {
         finding("its working directory can't be entered")
             .can(Who::You, "correct container.workingDir, or the image")
             .hopeless(true)
