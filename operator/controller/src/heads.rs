@@ -1,7 +1,7 @@
 //! Branch heads: reading, moving, and keeping the store's reflog in step.
 //!
 //! A head is a line in `Repo.status`, the only mutable pointer there is. It moves by JSON patch (see
-//! [`patch`]); then reflog entry, `names/` and `commits/` are written together; only then is a commit
+//! [`patch`]); then the reflog's entry is written, then `names/` and `commits/` together; only then is a commit
 //! acknowledged. Invariant: head n+1 is not written before everything of head n is durable, so at most the
 //! newest head is unfinished, and whoever comes next finishes it. Before the first write to a branch after
 //! a start or a change of leader, the store's reflog is compared with the status ([`verify`]).
@@ -389,7 +389,7 @@ impl Heads {
         Ok(since.contains(&first.next))
     }
 
-    /// Makes everything about the heads that `moves` made durable: reflog, `names/`, `commits/`, at once.
+    /// Makes everything about the heads that `moves` made durable: the reflog, then `names/` and `commits/`.
     async fn finish(&self, cx: &Cx, store: &Store, moves: &[HeadMove]) -> Result<()> {
         let mut all = Vec::with_capacity(moves.len());
         for a_move in moves {
@@ -417,8 +417,11 @@ impl Heads {
                 .map(|_| ())
                 .map_err(Error::store("write the commit's name"))
         });
-        let (reflog, pointer, names) = futures::join!(reflog, pointer, names);
-        reflog.and(pointer).and(names)?;
+        // Whoever finds the name takes the commit for landed. Were the status lost with its Repo before the entry stands,
+        // nothing else would know of it.
+        reflog.await?;
+        let (pointer, names) = futures::join!(pointer, names);
+        pointer.and(names)?;
         self.known().finished.insert((head.repo, head.branch.clone()), head.clone());
         self.compared.notify_waiters();
         Ok(())

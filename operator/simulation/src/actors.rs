@@ -1,6 +1,6 @@
 //! People: they commit, change, suspend, cancel and delete, at moments that chance chooses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use k8s_openapi::api::batch::v1::Job as BatchJob;
@@ -86,9 +86,13 @@ impl People<'_> {
         let begun = tokio::time::Instant::now();
         while begun.elapsed() < LONGEST_WAIT {
             let all = self.world.all::<Commit>().await.unwrap_or_default();
+            let is_ready = |commit: &Commit| conditions::holds(commit.conditions(), Type::Ready);
+            let ready: BTreeSet<String> =
+                all.iter().filter(|commit| is_ready(commit)).map(ResourceExt::name_any).collect();
+            // One that goes back to another lands soon after that has, whatever it said before.
+            let may_follow = |commit: &Commit| commit.spec.revert_to.as_ref().is_some_and(|to| ready.contains(to));
             let has_ended = |commit: &Commit| {
-                let conditions = commit.conditions();
-                conditions::holds(conditions, Type::Ready) || conditions::holds(conditions, Type::Stalled)
+                is_ready(commit) || (conditions::holds(commit.conditions(), Type::Stalled) && !may_follow(commit))
             };
             if all.iter().all(has_ended) {
                 return;

@@ -44,6 +44,11 @@ impl Operators {
         Self { chance, trace, is_calm: AtomicBool::new(false), kills: AtomicU32::new(0), wires: Mutex::default() }
     }
 
+    /// Whether nobody is killed any more, and nothing fails.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.is_calm.load(Ordering::SeqCst)
+    }
+
     /// Nobody is killed any more, and nothing fails.
     pub(crate) fn calm_down(&self) {
         self.is_calm.store(true, Ordering::SeqCst);

@@ -32,4 +32,8 @@ pub const REGRESSIONS: &[Regression] = &[
         1951,
     ),
     found("a status written each second while a lagging cache showed none", 718),
+    found(
+        "a Commit's name stood without its entry in the reflog, and it was told to have landed in a Repo made anew",
+        8731,
+    ),
 ];

@@ -87,7 +87,7 @@ impl Shards<'_> {
                 0 => Fate::Evicted,
                 1 => Fate::Killed,
                 2 => Fate::Lies,
-                3 => Fate::Lost,
+                3 if !self.world.operators.is_calm() => Fate::Lost, // minutes of silence, again and again
                 _ => Fate::Well,
             };
             if Box::pin(self.pod(shard, failures, fate)).await? {
