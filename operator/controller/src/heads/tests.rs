@@ -222,6 +222,11 @@ async fn whichever_call_fails_a_move_made_again_stands_once_with_all_that_belong
             let cx = ground.operator(FailAt::call(which, is_after));
             let failed = cx.heads.advance(&cx, &ground.repo(), &ground.store, std::slice::from_ref(&first)).await;
             if failed.is_err() {
+                // Whoever finds the name takes the commit for landed: its entry must stand by then.
+                let name = &first.name.as_ref().unwrap().name;
+                let is_named = ground.store.name_of(ground.repo_uid, name).await.unwrap().is_some();
+                let tail = ground.store.reflog_tail(ground.repo_uid, &main).await.unwrap();
+                assert!(!is_named || tail == [first.next.clone()], "call {which} {is_after}");
                 // The operator is restarted and does the same again.
                 let cx = ground.operator(Arc::new(NoFaults));
                 let again = cx.heads.advance(&cx, &ground.repo(), &ground.store, std::slice::from_ref(&first)).await;
