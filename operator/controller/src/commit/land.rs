@@ -1,8 +1,8 @@
 //! How a Commit lands.
 //!
 //! 1. Has it landed? The store's `names/` knows, also from before this cluster. Asked while the edits are
-//!    being made, so that a small commit costs two sequential trips to the store: up with the packs, and
-//!    the reflog with its companions after the head has moved.
+//!    being made, so that a small commit costs three sequential trips to the store: up with the packs,
+//!    the reflog after the head has moved, and its companions.
 //! 2. What it draws on is found; what lies outside is fetched by a pod.
 //! 3. In its turn on the branch: edits on the head's tree, record, head. Lost to another writer, it makes
 //!    the same edits on the new head: same uid, new parent and seal.
